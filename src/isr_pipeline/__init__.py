@@ -1,0 +1,3 @@
+"""Image super-resolution as a Kedro project: train, compare, choose."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,22 @@
+"""The champion: the best network so far, with what it was judged by."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A network and its record.
+
+    Attributes:
+        network: the Keras model.
+        record: plain values: `network` (name), `score` (mean over scales of the mean RGB PSNR,
+            in dB), `psnr_rgb` (by scale), `protocol`, `test_digest` (names the test pictures and
+            the protocol), `new` (whether this run's network won) and where it came from.
+    """
+
+    network: "keras.Model"
+    record: dict[str, Any]

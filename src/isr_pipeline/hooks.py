@@ -1,0 +1,206 @@
+"""What happens around every run: tracking, friendly errors, where to look next."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+
+from isr_pipeline import tracking
+from isr_pipeline.errors import ProjectError
+
+logger = logging.getLogger(__name__)
+
+
+class TrackingHooks(MlflowHook):
+    """kedro-mlflow's hook, made to survive a tracking server that goes away.
+
+    Runs are opened and closed by kedro-mlflow, by `mlflow.yml`. Parameters are logged flattened
+    before the first node. What a catalog entry's `metadata.tracking` names is logged as it is
+    saved: `figure`, `table`, `metrics`, `tags`, `network` or `data_set`.
+    """
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        tracking.start_afresh()
+        self._context = context
+        super().after_context_created(context)
+
+    @hook_impl
+    def after_catalog_created(
+        self,
+        catalog: DataCatalog,
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
+        parameters: dict[str, Any],
+        save_version: str,
+        load_versions: dict[str, str],
+    ) -> None:
+        super().after_catalog_created(
+            catalog, conf_catalog, conf_creds, parameters, save_version, load_versions
+        )
+        self._kinds = {
+            name: (entry.get("metadata") or {}).get("tracking")
+            for name, entry in conf_catalog.items()
+            if isinstance(entry, dict)
+        }
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        missing = _unprepared(pipeline, catalog)
+        if missing:
+            # Before a run is opened: a run that cannot start is not worth recording.
+            raise ProjectError(_how_to_prepare(missing, run_params))
+        try:
+            super().before_pipeline_run(run_params, pipeline, catalog)
+        except Exception as error:  # whatever the server's trouble raises
+            tracking.give_up(error)
+        used = {name.removeprefix("params:").split(".")[0] for name in pipeline.inputs()
+                if name.startswith("params:")}
+        raw = {k: v for k, v in self._context.config_loader["parameters"].items() if k in used}
+        tracking.log_parameters(raw)
+        tracking.log_tags({"environment": str(run_params.get("env") or "base")})
+
+    @hook_impl
+    def before_node_run(
+        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
+    ) -> None:
+        if tracking.is_lost():
+            return
+        visible = {k: v for k, v in inputs.items() if not k.startswith("params:")}
+        try:
+            super().before_node_run(node, catalog, visible, is_async)
+        except Exception as error:
+            tracking.give_up(error)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        kind = self._kinds.get(dataset_name)
+        if kind == "figure":
+            tracking.log_figure(dataset_name, data)
+        elif kind == "table":
+            tracking.log_table(dataset_name, data)
+        elif kind == "metrics":
+            tracking.log_metrics(data)
+        elif kind == "tags":
+            tracking.log_tags({str(key): str(value) for key, value in data.items()})
+        elif kind == "network":
+            tracking.log_network(data)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
+        if self._kinds.get(dataset_name) == "data_set" and dataset_name not in self._logged:
+            self._logged.add(dataset_name)
+            source = self._context.config_loader["globals"].get("source", "unknown")
+            tracking.log_data_set(f"{source} {dataset_name}", data, str(source), node.name)
+
+    @property
+    def _logged(self) -> set[str]:
+        return self.__dict__.setdefault("_logged_names", set())
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        self._logged.clear()
+        try:
+            super().after_pipeline_run(run_params, pipeline, catalog)
+        except Exception as error:
+            tracking.give_up(error)
+
+    @hook_impl
+    def on_pipeline_error(
+        self,
+        error: Exception,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: DataCatalog,
+    ) -> None:
+        self._logged.clear()
+        try:
+            super().on_pipeline_error(error, run_params, pipeline, catalog)
+        except Exception as trouble:
+            tracking.give_up(trouble)
+
+
+class ProjectHooks:
+    """One line for errors that a person can mend, and where to look when a run is done."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._context = context
+        sys.excepthook = _one_line_for_people
+
+    @hook_impl
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        places = []
+        for name in ("photo_index", "scores", "comparison_panels", "champion"):
+            if name in pipeline.outputs() | pipeline.all_outputs() and name in catalog:
+                path = getattr(catalog[name], "_filepath", None)
+                if path is not None:
+                    places.append(f"  {name.replace('_', ' '):18} {path}")
+        if places:
+            logger.info(
+                "Where to look next:\n%s\n  %-18s make ui (or: kedro mlflow ui)\n"
+                "  %-18s make viz (or: kedro viz run)",
+                "\n".join(places), "runs", "pipelines",
+            )
+
+
+def _unprepared(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
+    """Inputs of the pipeline that should be on disk and are not."""
+    inputs = (name for name in pipeline.inputs() if not name.startswith(("params:", "parameters")))
+    return sorted(name for name in inputs if name in catalog and not catalog.exists(name))
+
+
+def _how_to_prepare(missing: list[str], run_params: dict[str, Any]) -> str:
+    rooms = [
+        name
+        for name in ("ingest", "pair", "tile", "train", "evaluate")
+        if _leads_to(name, set(missing))
+    ]
+    environment = run_params.get("env")
+    option = f" --env={environment}" if environment not in (None, "local", "base") else ""
+    return (
+        f"not prepared yet: {', '.join(missing)} missing. "
+        f"Run first: kedro run --pipelines={','.join(rooms)}{option}"
+    )
+
+
+def _leads_to(name: str, missing: set[str]) -> bool:
+    """Whether a pipeline makes what is missing, or something that those pipelines need."""
+    makers = {n: p for n, p in pipelines.items() if not n.startswith("__") and n != "prepare"}
+    needed = set(missing)
+    for _ in makers:
+        for pipeline in makers.values():
+            if pipeline.all_outputs() & needed:
+                needed |= pipeline.inputs()
+    return bool(makers[name].all_outputs() & needed)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _one_line_for_people(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    for link in _chain(error):
+        if isinstance(link, ProjectError) or type(link).__name__ == "ParameterValidationError":
+            print(f"Error: {link}", file=sys.stderr)
+            return
+    sys.__excepthook__(kind, error, traceback)

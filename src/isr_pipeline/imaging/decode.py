@@ -1,0 +1,153 @@
+"""Reading any picture file as 8-bit RGB, completely, or saying why not.
+
+The rule for pictures that are not 8-bit RGB (training pictures are; see `DecodedPicture.rule`):
+
+- EXIF orientation is applied to the pixels.
+- Grey and bilevel pictures get three equal channels; palettes are looked up.
+- 16-bit samples keep their high byte.
+- CMYK and YCCK are converted through the embedded ICC profile to sRGB, or by the plain formula
+  where there is none.
+- Alpha is composited over white; a fully opaque alpha channel is dropped.
+- Of an animation or multi-page file, the first frame is taken.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from isr_pipeline.imaging.arrays import Picture
+
+READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+
+class UnusablePictureError(ValueError):
+    """A file that cannot be used as a picture.
+
+    Attributes:
+        status: one word for tables: `empty`, `not_an_image`, `truncated`, `corrupt`,
+            `too_large` or `unsupported`.
+    """
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class DecodedPicture:
+    """A decoded file: its pixels and what was done to get them.
+
+    Attributes:
+        pixels: `(height, width, 3)`, uint8 RGB, upright.
+        format: the file's format as Pillow names it, such as `JPEG`.
+        mode: the file's own pixel mode as Pillow names it, such as `RGB`, `CMYK` or `I;16`.
+        rule: the conversions applied, separated by commas; empty for a plain RGB picture.
+    """
+
+    pixels: Picture
+    format: str
+    mode: str
+    rule: str
+
+
+def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPicture:
+    """Decode a whole picture file to upright 8-bit RGB by the module's rule.
+
+    Args:
+        data: the file's bytes.
+        maximum_megapixels: pictures that claim more are refused before anything is unpacked
+            (decompression bombs).
+
+    Raises:
+        UnusablePictureError: when the bytes are no complete, supported picture.
+    """
+    if not data:
+        raise UnusablePictureError("empty", "the file has 0 bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            raise UnusablePictureError(
+                "not_an_image", "no picture format that Pillow knows"
+            ) from None
+        except Image.DecompressionBombError as error:
+            raise UnusablePictureError("too_large", str(error)) from None
+        except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
+            raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
+        with image:
+            megapixels = image.width * image.height / 1e6
+            if megapixels > maximum_megapixels:
+                raise UnusablePictureError(
+                    "too_large",
+                    f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
+                    f"the limit is {maximum_megapixels:g}",
+                )
+            file_format, mode = image.format or "unknown", image.mode
+            try:
+                image.load()
+                pixels, rule = _to_rgb(image)
+            except UnusablePictureError:
+                raise
+            except Exception as error:  # Pillow's decoders raise whatever their format raises
+                status = "truncated" if "truncated" in str(error).lower() else "corrupt"
+                raise UnusablePictureError(status, f"{type(error).__name__}: {error}") from None
+    return DecodedPicture(pixels, file_format, mode, rule)
+
+
+def _to_rgb(image: Image.Image) -> tuple[Picture, str]:
+    rules = []
+    if getattr(image, "n_frames", 1) > 1:
+        rules.append(f"first of {getattr(image, 'n_frames', 1)} frames")
+    upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(0x0112, 1) not in (0, 1):
+        rules.append("EXIF orientation applied")
+    image = upright
+
+    if image.mode.startswith("I"):
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 65535:
+            raise UnusablePictureError("unsupported", "32-bit integer samples")
+        image = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+        rules.append("16-bit high byte")
+    if image.mode == "F":
+        raise UnusablePictureError("unsupported", "floating-point samples")
+
+    if image.mode in ("CMYK", "YCCK"):
+        image = _cmyk_to_rgb(image)
+        rules.append("CMYK to RGB")
+    if image.mode in ("L", "1"):
+        rules.append("grey to RGB")
+    if image.mode == "P":
+        rules.append("palette to RGB")
+
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        with_alpha = image.convert("RGBA")
+        alpha = np.asarray(with_alpha)[..., 3]
+        if alpha.min() < 255:
+            white = Image.new("RGBA", with_alpha.size, "white")
+            with_alpha = Image.alpha_composite(white, with_alpha)
+            rules.append("alpha over white")
+        image = with_alpha
+    pixels = np.array(image.convert("RGB"), np.uint8)
+    return pixels, ", ".join(rules)
+
+
+def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+            if converted is not None:
+                return converted
+        except ImageCms.PyCMSError:
+            pass  # a broken profile: the plain formula is what viewers fall back to
+    return image.convert("RGB")

@@ -1,0 +1,65 @@
+"""The networks: every one takes small pictures and gives one output for each scale.
+
+A network is a functional Keras model with the input `lr`, `(batch, height, width, 3)` in [0, 1],
+and outputs `sr_x2`, `sr_x4`, ... of `scale` times its height and width, nominally in [0, 1] and
+not clipped. All scales share one trunk.
+
+Nothing here is imported before it is needed: Keras takes seconds to load.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+NETWORKS = ("autoencoder", "report_autoencoder")
+
+
+def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Model":
+    """Build a network with fresh weights.
+
+    Args:
+        name: one of `NETWORKS`.
+        scales: integer factors of the outputs; 1 keeps the size (the report's pixelated input).
+        sizes: the network's own arguments.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name == "autoencoder":
+        from isr_pipeline.networks.autoencoder import autoencoder
+
+        return autoencoder(scales, **sizes)
+    if name == "report_autoencoder":
+        from isr_pipeline.networks.report_autoencoder import report_autoencoder
+
+        return report_autoencoder(scales, **sizes)
+    raise ValueError(f"unknown network '{name}': choose one of {', '.join(NETWORKS)}")
+
+
+def output_name(scale: int) -> str:
+    """Name of the output at a scale."""
+    return f"sr_x{scale}"
+
+
+def scales_of(network: "keras.Model") -> list[int]:
+    """The scales that a network, also a loaded one, has outputs for."""
+    names = [layer.name for layer in network.layers]
+    return sorted(int(name[4:]) for name in names if name.startswith("sr_x") and name[4:].isdigit())
+
+
+def at_scale(network: "keras.Model", scale: int) -> "keras.Model":
+    """The part of a network that makes one scale; the weights are shared, not copied.
+
+    Raises:
+        ValueError: when the network was not built for the scale.
+    """
+    import keras
+
+    if scale not in scales_of(network):
+        raise ValueError(
+            f"the network '{network.name}' has no output for scale {scale}, only {scales_of(network)}"
+        )
+    output = network.get_layer(output_name(scale)).output
+    return keras.Model(network.inputs[0], output, name=f"{network.name}_x{scale}")

@@ -1,0 +1,27 @@
+"""The pipelines by name, listed rather than found, so that compositions are plain to see."""
+
+from kedro.pipeline import Pipeline
+
+from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
+from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
+from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
+from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
+
+PREPARE = "prepare"
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """All pipelines; `prepare` is everything before training."""
+    rooms = {
+        "ingest": ingest(),
+        "pair": pair(),
+        "tile": tile(),
+        "train": train(),
+        "evaluate": evaluate(),
+    }
+    return {
+        **rooms,
+        PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
+        "__default__": sum(rooms.values(), Pipeline([])),
+    }

@@ -1,0 +1,359 @@
+"""Evaluation: scores against interpolation, panels, and who is champion."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from isr_pipeline.champion import Champion
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import Picture, to_uint8
+from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.degradations import block_mean
+from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.progress import map_in_order
+from isr_pipeline.quality.metrics import psnr
+from isr_pipeline.quality.protocol import SCORES, score_picture
+from isr_pipeline.reporting.figures import PanelRow, draw_panels
+from isr_pipeline.sources.collection import PhotoCollection
+from isr_pipeline.storage.atomic import digest
+from isr_pipeline.storage.pictures import PictureStore
+
+if TYPE_CHECKING:
+    import keras
+
+logger = logging.getLogger(__name__)
+
+INPUT, BICUBIC, NETWORK = "input as it is", "bicubic", "network"
+METHODS = (INPUT, BICUBIC, NETWORK)
+COLLAPSED = "collapsed: the output is black everywhere"
+
+
+class _Prediction(NamedTuple):
+    pair: Any
+    low_res: Picture
+    truth: Picture
+    sr: Picture
+    seconds: float
+
+
+def score_pictures(
+    network: "keras.Model",
+    pairs: pd.DataFrame,
+    pictures: PictureStore,
+    photographs: PhotoCollection,
+    parameters: EvaluateParameters,
+) -> pd.DataFrame:
+    """Score the network, bicubic interpolation and the input itself on every picture of a split.
+
+    Bicubic interpolates the (recovered) small picture. A network whose output is black everywhere
+    has collapsed; it gets no score but a `status` that says so.
+
+    Returns:
+        One row for each pair and method: `protocol`, `photograph`, `scale`, `method`, the figures
+        of `quality.protocol`, `seconds` the network took, and `status`.
+    """
+    chosen = scored_pairs(pairs, parameters.split)
+
+    def score(prediction: _Prediction) -> tuple[bool, list[dict[str, Any]]]:
+        pair, scale = prediction.pair, int(prediction.pair.scale)
+        shown = {
+            INPUT: _input_as_it_is(pair, prediction.low_res, prediction.truth, photographs),
+            BICUBIC: _bicubic(pair, prediction.low_res, prediction.truth),
+            NETWORK: prediction.sr,
+        }
+        rows = [
+            {
+                "protocol": protocol_of(pair),
+                "photograph": pair.photograph,
+                "scale": scale,
+                "method": method,
+                **score_picture(prediction.truth, picture, scale),
+                "seconds": prediction.seconds if method == NETWORK else None,
+                "status": "ok",
+            }
+            for method, picture in shown.items()
+        ]
+        return bool(prediction.sr.max() == 0), rows
+
+    results = list(
+        map_in_order(score, _predictions(network, chosen, pictures), len(chosen), "scoring")
+    )
+    scores = pd.DataFrame([row for _, rows in results for row in rows])
+    if all(black for black, _ in results):
+        logger.error(
+            "The network's output is black everywhere: its final ReLU has died. "
+            "It gets no score; train again with another seed or a linear output"
+        )
+        dead = scores["method"] == NETWORK
+        scores.loc[dead, [*SCORES]] = np.nan
+        scores.loc[dead, "status"] = COLLAPSED
+    return scores
+
+
+def summarise_scores(picture_scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Mean and median over the pictures, for each scale and method, with the gain over bicubic.
+
+    Returns:
+        The table, and the network's figures nested as `test/x2/gain_db` for MLflow.
+    """
+    scores = picture_scores.copy()
+    keys = ["photograph", "scale"]
+    bicubic = scores[scores["method"] == BICUBIC].set_index(keys)["psnr_rgb"]
+    scores["gain_db"] = scores["psnr_rgb"] - bicubic.reindex(
+        pd.MultiIndex.from_frame(scores[keys])
+    ).to_numpy()
+    scores["method"] = pd.Categorical(scores["method"], METHODS, ordered=True)
+    table = (
+        scores.groupby(["protocol", "scale", "method"], observed=True)
+        .agg(
+            pictures=("photograph", "nunique"),
+            psnr_rgb=("psnr_rgb", "mean"),
+            psnr_rgb_median=("psnr_rgb", "median"),
+            gain_db=("gain_db", "mean"),
+            gain_db_median=("gain_db", "median"),
+            psnr_y=("psnr_y", "mean"),
+            ssim_y=("ssim_y", "mean"),
+            mse=("mse", "mean"),
+            brightest_channel_agreement=("brightest_channel_agreement", "mean"),
+            seconds=("seconds", "mean"),
+            status=("status", "first"),
+        )
+        .reset_index()
+    )
+    table["method"] = table["method"].astype(str)
+    metrics: dict[str, Any] = {}
+    for row in table[table["method"] == NETWORK].itertuples():
+        if row.status == "ok":
+            metrics[f"x{row.scale}"] = {
+                name: float(getattr(row, name))
+                for name in ("psnr_rgb", "gain_db", "gain_db_median", "psnr_y", "ssim_y", "mse")
+            }
+    logger.info("Scores:\n%s", format_scores(table))
+    return table, {"test": metrics}
+
+
+def format_scores(table: pd.DataFrame) -> str:
+    """The score table for a terminal."""
+    columns = {
+        "scale": "scale", "method": "method", "pictures": "pictures", "psnr_rgb": "RGB PSNR",
+        "psnr_rgb_median": "median", "gain_db": "gain", "gain_db_median": "median gain",
+        "psnr_y": "Y PSNR", "ssim_y": "SSIM",
+    }  # fmt: skip
+    formats = {"SSIM": "{:.4f}".format, "gain": "{:+.2f}".format, "median gain": "{:+.2f}".format}
+    shown = table[list(columns)].rename(columns=columns)
+    shown["scale"] = "x" + shown["scale"].astype(str)
+    collapsed = table["status"] != "ok"
+    text = shown.to_string(
+        index=False, float_format="{:.2f}".format, formatters=formats, na_rep="-"
+    )
+    return f"{text}\nnetwork {COLLAPSED}" if collapsed.any() else text
+
+
+def compare_with_report(
+    training_history: pd.DataFrame,
+    picture_scores: pd.DataFrame,
+    pairs: pd.DataFrame,
+    parameters: EvaluateParameters,
+) -> pd.DataFrame:
+    """The report's own four figures, beside interpolation and this run on the same pictures.
+
+    Returns:
+        `method`, `loss` and `accuracy` in training where the run has them (only a run with the
+        report's loss and metric has), `val_loss` (mean squared error) and `val_accuracy`
+        (brightest-channel agreement) on the scored pictures, and a `note` on what leaks.
+    """
+    note = _leak_note(pairs, parameters.split)
+    rows: list[dict[str, Any]] = [row.model_dump() for row in parameters.quoted]
+    means = picture_scores.groupby("method")[["mse", "brightest_channel_agreement"]].mean()
+    last = training_history.iloc[-1]
+    for method in METHODS:
+        row: dict[str, Any] = {
+            "method": method,
+            "loss": None,
+            "accuracy": None,
+            "val_loss": means.loc[method, "mse"],
+            "val_accuracy": means.loc[method, "brightest_channel_agreement"],
+            "note": note,
+        }
+        if method == NETWORK:
+            if "train_accuracy" in training_history:
+                row |= {"loss": last["train_loss"], "accuracy": last["train_accuracy"]}
+            status = picture_scores.loc[picture_scores["method"] == NETWORK, "status"].iloc[0]
+            row["note"] = note if status == "ok" else COLLAPSED
+            row["method"] = "this run"
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    text = table.to_string(index=False, float_format="{:.5f}".format, na_rep="-")
+    logger.info("In the report's own terms (loss = mean squared error):\n%s", text)
+    return table
+
+
+def draw_comparison(
+    network: "keras.Model",
+    pairs: pd.DataFrame,
+    pictures: PictureStore,
+    parameters: EvaluateParameters,
+) -> Figure:
+    """Panels: low resolution, bicubic, network and truth, each whole and zoomed, with its PSNR."""
+    chosen = scored_pairs(pairs, parameters.split)
+    photographs = sorted(chosen["photograph"].unique())[: parameters.panels]
+    chosen = chosen[chosen["photograph"].isin(photographs)]
+    rows = []
+    for pair, low_res, truth, sr, _ in _predictions(network, chosen, pictures):
+        columns = [
+            ("low resolution", _enlarge_nearest(low_res, truth)),
+            ("bicubic", _bicubic(pair, low_res, truth)),
+            ("network", sr),
+            ("truth", truth),
+        ]
+        scores = [None if title == "truth" else psnr(truth, shown) for title, shown in columns]
+        rows.append(PanelRow(f"{pair.photograph}, x{pair.scale}", columns, scores))
+    return draw_panels(rows)
+
+
+def choose_champion(
+    network: "keras.Model",
+    picture_scores: pd.DataFrame,
+    pairs: pd.DataFrame,
+    pictures: PictureStore,
+    present_champion: Champion | None,
+    parameters: EvaluateParameters,
+) -> Champion:
+    """Let the new network take the title if it beats the champion on the same test pictures.
+
+    The score is the mean over the scales of the mean RGB PSNR. A champion that was judged on
+    other pictures is scored again on these.
+
+    Returns:
+        The champion, old or new.
+
+    Raises:
+        ProjectError: when the network has collapsed and there is no champion to keep.
+    """
+    chosen = scored_pairs(pairs, parameters.split)
+    test_digest = digest_of_test(chosen)
+    mine = picture_scores[picture_scores["method"] == NETWORK]
+    by_scale = {f"x{scale}": float(v) for scale, v in mine.groupby("scale")["psnr_rgb"].mean().items()}
+    score = float(np.mean(list(by_scale.values())))
+    candidate = Champion(
+        network,
+        {
+            "network": network.name,
+            "parameters": int(network.count_params()),
+            "score": score,
+            "psnr_rgb": by_scale,
+            "protocol": str(mine["protocol"].iloc[0]),
+            "test_digest": test_digest,
+            "new": True,
+        },
+    )
+    if present_champion is None:
+        if math.isnan(score):
+            raise ProjectError(f"the network has {COLLAPSED}; no champion can be chosen")
+        logger.info("The first champion: %.2f dB", score)
+        return candidate
+    present = _score_on(present_champion, chosen, pictures, test_digest)
+    if score > present:  # false for a collapsed network, whose score is not a number
+        logger.info("A new champion: %.2f dB against %.2f dB", score, present)
+        return candidate
+    logger.info("The champion stays: %.2f dB against this run's %.2f dB", present, score)
+    return Champion(present_champion.network, {**present_champion.record, "new": False})
+
+
+def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The usable pairs of a split."""
+    chosen = pairs[(pairs["status"] == "ok") & (pairs["split"] == split)]
+    if chosen.empty:
+        raise ProjectError(f"no usable pair is in split '{split}': see evaluate.split and split.*")
+    return chosen
+
+
+def digest_of_test(chosen: pd.DataFrame) -> str:
+    """Names the test pictures and the protocol that scores were measured with."""
+    columns = ["photograph", "scale", "enlargement", "degradation", "hr_sha256", "lr_sha256"]
+    ordered = chosen.sort_values(["photograph", "scale"])[columns].fillna("").astype(str)
+    return digest("mean RGB PSNR", ordered.to_numpy().tolist())
+
+
+def protocol_of(pair: Any) -> str:
+    """`unsplash` or `bicubic` by degradation, `report` for pixelated input as large as the output."""
+    return "report" if int(pair.enlargement) == 1 else str(pair.degradation)
+
+
+def _predictions(
+    network: "keras.Model", chosen: pd.DataFrame, pictures: PictureStore
+) -> Iterator[_Prediction]:
+    from isr_pipeline.inference.predict import Predictor
+    from isr_pipeline.networks import scales_of
+
+    missing = sorted(set(chosen["enlargement"]) - set(scales_of(network)))
+    if missing:
+        raise ProjectError(
+            f"the network '{network.name}' was trained for scales {scales_of(network)}, not for "
+            f"{missing}: train it on these pairs, or pair at its scales"
+        )
+    predictors = {scale: Predictor(network, scale) for scale in map(int, set(chosen["enlargement"]))}
+    for pair in chosen.itertuples(index=False):
+        low_res = pictures.picture(str(pair.photograph), int(pair.scale))
+        truth = pictures.picture(str(pair.photograph), 1)
+        began = time.perf_counter()
+        sr = predictors[int(pair.enlargement)](low_res, truth.shape[:2])
+        yield _Prediction(pair, low_res, truth, sr, time.perf_counter() - began)
+
+
+def _score_on(
+    champion: Champion, chosen: pd.DataFrame, pictures: PictureStore, test_digest: str
+) -> float:
+    if champion.record["test_digest"] == test_digest:
+        return float(champion.record["score"])
+    logger.info("The champion was judged on other pictures: scoring it on these")
+    try:
+        values = [
+            (int(p.pair.scale), psnr(p.truth, p.sr))
+            for p in _predictions(champion.network, chosen, pictures)
+        ]
+    except ProjectError as error:
+        logger.info("The champion cannot be compared (%s)", error)
+        return float("-inf")
+    return float(pd.DataFrame(values, columns=["scale", "psnr"]).groupby("scale").mean().mean().iloc[0])
+
+
+def _input_as_it_is(
+    pair: Any, low_res: Picture, truth: Picture, photographs: PhotoCollection
+) -> Picture:
+    """The low-resolution file itself where it is as large as the original, else enlarged."""
+    if low_res.shape != truth.shape and isinstance(pair.lr_path, str):
+        low_res_file = decode_picture(photographs.read(pair.lr_path)).pixels
+        if low_res_file.shape == truth.shape:
+            return low_res_file
+    return _enlarge_nearest(low_res, truth)
+
+
+def _enlarge_nearest(low_res: Picture, truth: Picture) -> Picture:
+    if low_res.shape == truth.shape:
+        return low_res
+    size = (truth.shape[1], truth.shape[0])
+    return np.asarray(cv2.resize(low_res, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _bicubic(pair: Any, low_res: Picture, truth: Picture) -> Picture:
+    small = block_mean(low_res, int(pair.scale)) if int(pair.enlargement) == 1 else low_res
+    return to_uint8(resize_bicubic(small, *truth.shape[:2]))
+
+
+def _leak_note(pairs: pd.DataFrame, split: str) -> str:
+    usable = pairs[pairs["status"] == "ok"]
+    scored = set(usable.loc[usable["split"] == split, "photograph"])
+    trained = set(usable.loc[usable["split"] == "train", "photograph"])
+    leaked = len(scored & trained)
+    if leaked:
+        return f"LEAKS: {leaked} of {len(scored)} photographs are trained on at another scale"
+    return f"{len(scored)} photographs, none of them trained on"

@@ -1,0 +1,133 @@
+"""Ingestion: decode every file once, completely, and record what is usable and why not."""
+
+import hashlib
+import logging
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.pipelines.ingest.parameters import IngestParameters
+from isr_pipeline.progress import map_in_order
+from isr_pipeline.sources.collection import PhotoCollection, SourceError
+
+logger = logging.getLogger(__name__)
+
+USABLE = "ok"
+
+
+def index_photographs(photographs: PhotoCollection, parameters: IngestParameters) -> pd.DataFrame:
+    """Decode every file of the collection and describe it in a table.
+
+    Returns:
+        One row a file: `photograph`, `scale` and `path` of the collection; `status` (`ok`, or
+        one word for why the file is not used) and `reason`; `bytes`, `sha256` of the file,
+        `width`, `height`, `format`, `mode`, `rule` (conversions applied) and `pixels_sha256` of
+        the decoded picture, as far as they are known.
+    """
+
+    def describe(task: Any) -> dict[str, Any]:
+        place = {
+            "photograph": str(task.photograph),
+            "scale": int(task.scale),
+            "path": str(task.path),
+        }
+        return place | _describe_file(photographs, place["path"], place["scale"], parameters)
+
+    files = photographs.files
+    rows = list(
+        map_in_order(
+            describe,
+            files.itertuples(index=False),
+            total=len(files),
+            description="decoding files",
+            workers=parameters.workers,
+        )
+    )
+    _mark_duplicates(rows)
+    columns = [
+        *("photograph", "scale", "path", "status", "reason", "bytes", "sha256"),
+        *("width", "height", "format", "mode", "rule", "pixels_sha256"),
+    ]
+    index = pd.DataFrame(rows, columns=columns)
+    return index.astype({"bytes": "Int64", "width": "Int64", "height": "Int64"})
+
+
+def summarise_ingestion(photo_index: pd.DataFrame) -> pd.DataFrame:
+    """Count the files by kind and status, log it in one line, and insist on a usable photograph.
+
+    Returns:
+        `kind` (`original` or `partner`), `status`, `files` and an `example` with its reason.
+
+    Raises:
+        ProjectError: when no original is usable.
+    """
+    kind = photo_index["scale"].eq(1).map({True: "original", False: "partner"})
+    summary = (
+        photo_index.assign(
+            kind=kind, example=photo_index["path"] + ": " + photo_index["reason"].fillna("")
+        )
+        .groupby(["kind", "status"], as_index=False)
+        .agg(files=("path", "size"), example=("example", "first"))
+    )
+    summary["example"] = summary["example"].str.removesuffix(": ")
+    counts = "; ".join(
+        f"{name}s: "
+        + ", ".join(f"{row.files} {row.status}" for row in group.itertuples(index=False))
+        for name, group in summary.groupby("kind")
+    )
+    logger.info("%d files. %s. Reasons: catalog entry photo_index.", len(photo_index), counts)
+    if not ((photo_index["scale"] == 1) & (photo_index["status"] == USABLE)).any():
+        reasons = Counter(photo_index.loc[photo_index["scale"] == 1, "status"]).most_common(3)
+        raise ProjectError(
+            f"none of {len(photo_index)} files is a usable photograph "
+            f"({', '.join(f'{count} {status}' for status, count in reasons)}); "
+            "the catalog entry photo_index says why for each"
+        )
+    return summary
+
+
+def _describe_file(
+    photographs: PhotoCollection, path: str, scale: int, parameters: IngestParameters
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    try:
+        data = photographs.read(path)
+    except FileNotFoundError:
+        return {"status": "missing", "reason": "no such file"}
+    except (OSError, SourceError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return {"status": "unreadable", "reason": reason}
+    row.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    try:
+        picture = decode_picture(data, parameters.maximum_megapixels)
+    except UnusablePictureError as error:
+        return {**row, "status": error.status, "reason": str(error)}
+    height, width = picture.pixels.shape[:2]
+    row.update(
+        width=width,
+        height=height,
+        format=picture.format,
+        mode=picture.mode,
+        rule=picture.rule,
+        pixels_sha256=hashlib.sha256(
+            f"{width}x{height}".encode() + picture.pixels.tobytes()
+        ).hexdigest(),
+    )
+    if scale == 1 and min(height, width) < parameters.minimum_side:
+        reason = f"{width}x{height}: the shorter side is under {parameters.minimum_side} pixels"
+        return {**row, "status": "too_small", "reason": reason}
+    return {**row, "status": USABLE, "reason": None}
+
+
+def _mark_duplicates(rows: list[dict[str, Any]]) -> None:
+    """Let only the first of several equal originals stay usable: copies leak between splits."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row["scale"] != 1 or row["status"] != USABLE:
+            continue
+        original = first.setdefault(row["pixels_sha256"], row["path"])
+        if original != row["path"]:
+            row.update(status="duplicate", reason=f"the same picture as {original}")

@@ -1,0 +1,19 @@
+"""Parameters of ingestion."""
+
+from pydantic import Field
+
+from isr_pipeline.parameters import Parameters
+
+
+class IngestParameters(Parameters):
+    """Which files count as usable photographs.
+
+    Attributes:
+        minimum_side: shortest side of a usable photograph, in pixels.
+        maximum_megapixels: larger pictures are refused before they are unpacked.
+        workers: threads that decode; 0 for one a processor.
+    """
+
+    minimum_side: int = Field(ge=1)
+    maximum_megapixels: float = Field(gt=0)
+    workers: int = Field(ge=0)

@@ -1,0 +1,260 @@
+"""Pairing: which low-resolution picture belongs to which original, at which scale, for what."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import Picture
+from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.degradations import block_mean, degrade
+from isr_pipeline.pipelines.pair.parameters import (
+    AgreementParameters,
+    PairParameters,
+    SplitParameters,
+)
+from isr_pipeline.pipelines.pair.split import split_by_photograph, split_rows
+from isr_pipeline.progress import map_in_order
+from isr_pipeline.quality.metrics import psnr
+from isr_pipeline.sources.collection import PhotoCollection
+from isr_pipeline.storage.atomic import digest
+from isr_pipeline.storage.pictures import PictureStream, StoredPicture
+
+logger = logging.getLogger(__name__)
+
+USABLE = "ok"
+
+
+def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> pd.DataFrame:
+    """Pair every usable original with its partner at each scale.
+
+    Returns:
+        One row a pair, ordered by scale and then as in the index: `photograph`, `scale`,
+        `degradation`, `enlargement` (how much larger the original is than the stored
+        low-resolution picture), `hr_path`, `hr_sha256`, `height`, `width` of the original,
+        `lr_path` and `lr_sha256` (null where the partner is made), `status` and `reason`.
+    """
+    index = photo_index.reset_index(drop=True)
+    originals = index[(index["scale"] == 1) & (index["status"] == USABLE)]
+    partners = {
+        (str(row.photograph), int(row.scale)): row
+        for row in index[index["scale"] > 1].itertuples(index=False)
+    }
+    rows: list[dict[str, Any]] = []
+    for scale in parameters.scales:
+        for original in originals.itertuples(index=False):
+            row: dict[str, Any] = {
+                "photograph": str(original.photograph),
+                "scale": scale,
+                "degradation": parameters.degradation,
+                "enlargement": 1 if parameters.low_res == "pixelated" else scale,
+                "hr_path": original.path,
+                "hr_sha256": original.sha256,
+                "height": int(original.height),
+                "width": int(original.width),
+                "lr_path": None,
+                "lr_sha256": None,
+                "status": USABLE,
+                "reason": None,
+            }
+            if parameters.partners == "files":
+                row |= _partner(partners.get((str(original.photograph), scale)), original, scale)
+            elif min(original.height, original.width) < math.lcm(*parameters.scales):
+                row |= {"status": "too_small", "reason": "smaller than the scales' multiple"}
+            rows.append(row)
+    if not any(row["status"] == USABLE for row in rows):
+        raise ProjectError(
+            "no usable photograph has a usable low-resolution partner at scales "
+            f"{parameters.scales}: set pair.partners to 'made', or add the files of low res/"
+        )
+    return pd.DataFrame(rows)
+
+
+def check_partners(
+    candidate_pairs: pd.DataFrame, photographs: PhotoCollection, parameters: PairParameters
+) -> pd.DataFrame:
+    """Look into each low-resolution file: does it show its original?
+
+    The file's small picture is compared with the original degraded by the same recipe; the real
+    data set's partners agree bit for bit.
+
+    Returns:
+        The pairs with `agreement_psnr` in dB (infinite for bit equality, null where nothing was
+        to compare), and `status` `foreign` with a reason where the file does not belong.
+    """
+    pairs = candidate_pairs.copy()
+    pairs["agreement_psnr"] = np.nan
+    to_check = pairs[(pairs["status"] == USABLE) & pairs["lr_path"].notna()]
+    groups = list(to_check.groupby("hr_path", sort=False))
+
+    def check(group: tuple[Any, pd.DataFrame]) -> list[tuple[Any, dict[str, Any]]]:
+        original = _read(photographs, str(group[0]), str(group[1]["hr_sha256"].iloc[0]))
+        results = []
+        for pair in group[1].itertuples():
+            pixelated = _read(photographs, str(pair.lr_path), str(pair.lr_sha256))
+            expected = degrade(original, int(pair.scale), parameters.degradation)
+            found = _recover_small(pixelated, expected, int(pair.scale))
+            results.append((pair.Index, _agreement(found, expected, parameters.agreement)))
+        return results
+
+    for results in map_in_order(check, groups, len(groups), "checking partners"):
+        for row, findings in results:
+            for column, value in findings.items():
+                pairs.loc[row, column] = value
+    usable = int((pairs["status"] == USABLE).sum())
+    refused = pairs.loc[pairs["status"] != USABLE, "status"].value_counts()
+    logger.info(
+        "%d pairs of %d photographs are usable%s",
+        usable,
+        pairs.loc[pairs["status"] == USABLE, "photograph"].nunique(),
+        "".join(f"; {count} {status}" for status, count in refused.items()),
+    )
+    return pairs
+
+
+def split_photographs(checked_pairs: pd.DataFrame, parameters: SplitParameters) -> pd.DataFrame:
+    """Give every usable pair its split; pairs that are not usable get none.
+
+    Returns:
+        The pairs with `split`: `train`, `val`, `test` or null.
+    """
+    pairs = checked_pairs.copy()
+    usable = pairs[pairs["status"] == USABLE]
+    if parameters.method == "photograph":
+        splits = split_by_photograph(sorted(usable["photograph"].unique()), parameters)
+        pairs["split"] = usable["photograph"].map(splits)
+        assert_no_leak(pairs)
+    else:
+        pairs["split"] = split_rows(usable, parameters)
+    counts = pairs.groupby("split")["photograph"].agg(["nunique", "size"])
+    logger.info(
+        "Split by %s: %s",
+        parameters.method,
+        ", ".join(f"{row.Index} {row.nunique} photographs ({row.size} pairs)"
+                  for row in counts.rename_axis("split").itertuples()),
+    )
+    return pairs
+
+
+def store_pictures(
+    pairs: pd.DataFrame, photographs: PhotoCollection, parameters: PairParameters
+) -> PictureStream:
+    """Decode every usable pair into the picture store: originals once, low-resolution small.
+
+    Returns:
+        The pictures, to be made when the store turns out not to hold them already.
+    """
+    usable = pairs[pairs["status"] == USABLE]
+    columns = ["photograph", "scale", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
+    settings = parameters.model_dump(exclude={"agreement"})
+    work = digest("pictures", 1, usable[columns].values.tolist(), settings)
+    groups = list(usable.groupby("photograph", sort=False))
+
+    def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:
+        photograph, rows = str(group[0]), group[1]
+        original = _read(photographs, rows["hr_path"].iloc[0], rows["hr_sha256"].iloc[0])
+        original = _prepare_original(original, parameters)
+        pictures = [StoredPicture(photograph, 1, original)]
+        for row in rows.itertuples(index=False):
+            if row.lr_path is None or pd.isna(row.lr_path):
+                low_res = degrade(original, int(row.scale), parameters.degradation)
+            else:
+                low_res = _read(photographs, row.lr_path, row.lr_sha256)
+                if parameters.low_res == "pixelated":
+                    low_res = _resize_nearest(low_res, parameters.resize)
+                elif low_res.shape == original.shape:
+                    low_res = block_mean(low_res, int(row.scale))
+            pictures.append(StoredPicture(photograph, int(row.scale), low_res))
+        return pictures
+
+    def pictures() -> Iterator[StoredPicture]:
+        for loaded in map_in_order(load, groups, len(groups), "storing pictures"):
+            yield from loaded
+
+    return PictureStream(work, pictures())
+
+
+def assert_no_leak(pairs: pd.DataFrame) -> None:
+    """Raise if a photograph stands in more than one split."""
+    crossing = pairs.dropna(subset="split").groupby("photograph")["split"].nunique()
+    crossing = crossing[crossing > 1]
+    if len(crossing):
+        raise ProjectError(
+            f"{len(crossing)} photographs stand in several splits, first {crossing.index[0]}"
+        )
+
+
+def _partner(partner: Any, original: Any, scale: int) -> dict[str, Any]:
+    """What a partner's row in the index says of the pair, before looking into the file."""
+    if partner is None:
+        return {"status": "partner_missing", "reason": f"no file at scale {scale} is listed"}
+    found = {"lr_path": partner.path, "lr_sha256": partner.sha256}
+    if partner.status != USABLE:
+        return found | {"status": f"partner_{partner.status}", "reason": partner.reason}
+    size = (int(partner.height), int(partner.width))
+    expected = (int(original.height), int(original.width))
+    small = (expected[0] // scale, expected[1] // scale)
+    if size not in (expected, small):
+        return found | {
+            "status": "foreign",
+            "reason": f"{partner.path} is {size[1]}x{size[0]}; a partner of {original.path} is "
+            f"{expected[1]}x{expected[0]} (pixelated) or {small[1]}x{small[0]} (small)",
+        }
+    return found
+
+
+def _read(photographs: PhotoCollection, path: str, sha256: str) -> Picture:
+    data = photographs.read(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ProjectError(
+            f"{path} has changed since it was ingested: run kedro run --pipelines=ingest,pair again"
+        )
+    # The index has refused what is too large; what it took is not refused again.
+    return decode_picture(data, maximum_megapixels=float("inf")).pixels
+
+
+def _recover_small(low_res: Picture, expected: Picture, scale: int) -> Picture:
+    return low_res if low_res.shape == expected.shape else block_mean(low_res, scale)
+
+
+def _agreement(
+    found: Picture, expected: Picture, parameters: AgreementParameters
+) -> dict[str, Any]:
+    likeness = psnr(expected, found)
+    if likeness >= 40:
+        return {"agreement_psnr": likeness}
+    deviations = found.std(), expected.std()
+    correlation = (
+        float(np.corrcoef(found.ravel(), expected.ravel())[0, 1]) if min(deviations) > 0 else 0.0
+    )
+    if likeness >= parameters.psnr and correlation >= parameters.correlation:
+        return {"agreement_psnr": likeness}
+    return {
+        "agreement_psnr": likeness,
+        "status": "foreign",
+        "reason": f"it shows something else than its original: {likeness:.1f} dB, "
+        f"correlation {correlation:.2f}",
+    }
+
+
+def _prepare_original(original: Picture, parameters: PairParameters) -> Picture:
+    if parameters.partners == "made":
+        # Cropped so that every scale divides it: the small picture then covers exactly the same
+        # part of the scene.
+        multiple = math.lcm(*parameters.scales)
+        height, width = (size // multiple * multiple for size in original.shape[:2])
+        return original[:height, :width]
+    return _resize_nearest(original, parameters.resize)
+
+
+def _resize_nearest(picture: Picture, size: list[int] | None) -> Picture:
+    if size is None or picture.shape[:2] == tuple(size):
+        return picture
+    resized = Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized)

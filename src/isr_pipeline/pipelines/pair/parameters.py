@@ -1,0 +1,79 @@
+"""Parameters of pairing."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from isr_pipeline.imaging.degradations import Degradation
+from isr_pipeline.parameters import Parameters
+
+
+class SplitParameters(Parameters):
+    """How photographs are divided into train, val and test.
+
+    Attributes:
+        method: `photograph` splits by a hash of the photograph's id; `rows` is the report's
+            split, the first rows to validation, which leaks.
+        seed: another seed gives another division.
+        validation: share of the photographs (or rows) for validation.
+        test: share of the photographs for testing; 0 for `rows`.
+    """
+
+    method: Literal["photograph", "rows"]
+    seed: int
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must stay below 1")
+        if (self.test > 0) != (self.method == "photograph"):
+            raise ValueError("test must be above 0 for method photograph, and 0 for method rows")
+        return self
+
+
+class AgreementParameters(Parameters):
+    """When a low-resolution file counts as belonging to its original.
+
+    Attributes:
+        psnr: least PSNR in dB between the file's small picture and the original degraded.
+        correlation: least correlation of their grey levels; not asked of pairs above 40 dB,
+            where a flat picture's noise would decide.
+    """
+
+    psnr: float = Field(ge=0)
+    correlation: float = Field(ge=-1, le=1)
+
+
+class PairParameters(Parameters):
+    """How low-resolution pictures come to their originals.
+
+    Attributes:
+        scales: the integer factors.
+        degradation: the recipe that made, or makes, the small pictures.
+        partners: `files` takes the collection's low-resolution files, `made` degrades the
+            originals.
+        low_res: `small` stores the small picture; `pixelated` stores the file as it is, as large
+            as the original (the report's way).
+        resize: `[height, width]` that every picture is brought to with nearest neighbours (the
+            report's way), or null.
+        agreement: when a file is a partner.
+    """
+
+    scales: list[int] = Field(min_length=1)
+    degradation: Degradation
+    partners: Literal["files", "made"]
+    low_res: Literal["small", "pixelated"]
+    resize: list[int] | None = Field(min_length=2, max_length=2)
+    agreement: AgreementParameters
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if any(scale < 2 for scale in self.scales) or len(set(self.scales)) != len(self.scales):
+            raise ValueError("scales must be different integers from 2 up")
+        if self.low_res == "pixelated" and self.partners != "files":
+            raise ValueError("low_res 'pixelated' needs partners 'files'")
+        if self.resize is not None and self.low_res != "pixelated":
+            raise ValueError("resize needs low_res 'pixelated': it would squash small pictures")
+        return self

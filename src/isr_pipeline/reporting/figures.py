@@ -1,0 +1,144 @@
+"""Figures: learning curves, epoch times, tables as pictures, comparison panels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from isr_pipeline.imaging.arrays import Picture
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#4477aa", "#cc6677"
+
+
+def draw_learning_curves(history: pd.DataFrame) -> Figure:
+    """One panel for each figure of the history, training and validation together.
+
+    Args:
+        history: one row an epoch; columns `train_<figure>` and `val_<figure>`.
+    """
+    names = [c.removeprefix("val_") for c in history.columns if c.startswith("val_")]
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        for split, colour in (("train", TRAIN_COLOUR), ("val", VALIDATION_COLOUR)):
+            if f"{split}_{name}" in history:
+                axes.plot(
+                    history["epoch"], history[f"{split}_{name}"],
+                    color=colour, label=split, marker="o", markersize=2.5,
+                )
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("epoch")
+        if "loss" in name:
+            axes.set_yscale("log")
+        if "psnr" in name:
+            axes.set_ylabel("dB")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def draw_epoch_times(history: pd.DataFrame) -> Figure:
+    """Seconds of each epoch as bars, with the total in the title."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(history["epoch"], history["seconds"], color=TRAIN_COLOUR)
+    axes.set_title(f"Training time: {history['seconds'].sum() / 60:.1f} min in all")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("seconds")
+    axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def draw_table(table: pd.DataFrame, title: str) -> Figure:
+    """A table as a picture; numbers with thousands separators."""
+
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:,.1f}" if value else "0"
+        return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+
+    figure = Figure(figsize=(11, 0.6 + 0.27 * (len(table) + 1)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axis("off")
+    axes.set_title(title, fontsize=10)
+    drawn = axes.table(
+        [[text(value) for value in row] for row in table.itertuples(index=False)],
+        colLabels=[str(name).replace("_", " ") for name in table.columns],
+        loc="center",
+        cellLoc="left",
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(8)
+    drawn.auto_set_column_width(list(range(len(table.columns))))
+    return figure
+
+
+@dataclass(frozen=True)
+class PanelRow:
+    """One picture at one scale, as several methods show it.
+
+    Attributes:
+        label: at the left, such as `coffee, x4`.
+        pictures: title and `(height, width, 3)` uint8 picture of each column, the truth last.
+        psnr: of each column in dB, None for the truth.
+    """
+
+    label: str
+    pictures: Sequence[tuple[str, Picture]]
+    psnr: Sequence[float | None]
+
+
+def draw_panels(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
+    """Rows of whole pictures, each with its most detailed part zoomed in below it.
+
+    Args:
+        rows: each with the same number of columns.
+        crop: side of the zoomed square in pixels.
+    """
+    columns = len(rows[0].pictures)
+    figure = Figure(figsize=(3.3 * columns, 5.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(2 * len(rows), columns, squeeze=False,
+                           gridspec_kw={"height_ratios": [1, 1.45] * len(rows)})
+    for number, row in enumerate(rows):
+        truth = row.pictures[-1][1]
+        side = min(crop, *truth.shape[:2])
+        top, left = most_detailed_square(truth, side)
+        for column, ((title, picture), psnr) in enumerate(
+            zip(row.pictures, row.psnr, strict=True)
+        ):
+            whole, zoom = grid[2 * number][column], grid[2 * number + 1][column]
+            whole.imshow(picture)
+            whole.add_patch(Rectangle((left, top), side, side, fill=False, color="yellow", lw=1.2))
+            zoom.imshow(picture[top : top + side, left : left + side], interpolation="nearest")
+            whole.set_title(title if psnr is None else f"{title}: {psnr:.2f} dB", fontsize=10)
+            for axes in (whole, zoom):
+                axes.set_xticks([])
+                axes.set_yticks([])
+        grid[2 * number][0].set_ylabel(row.label, fontsize=10)
+    return figure
+
+
+def most_detailed_square(picture: Picture, side: int) -> tuple[int, int]:
+    """Top and left of the square whose grey levels change most from pixel to pixel."""
+    grey = picture.astype(np.float32).mean(axis=2)
+    change = np.abs(np.diff(grey, axis=0))[:, :-1] + np.abs(np.diff(grey, axis=1))[:-1]
+    sums: NDArray[np.float64] = np.zeros((change.shape[0] + 1, change.shape[1] + 1))
+    sums[1:, 1:] = change.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    step = max(side // 4, 1)
+    inner = side - 1
+    tops = range(0, picture.shape[0] - side + 1, step)
+    lefts = range(0, picture.shape[1] - side + 1, step)
+
+    def detail(place: tuple[int, int]) -> float:
+        y, x = place
+        return float(
+            sums[y + inner, x + inner] - sums[y, x + inner] - sums[y + inner, x] + sums[y, x]
+        )
+
+    return max(((y, x) for y in tops for x in lefts), key=detail)

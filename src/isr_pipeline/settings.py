@@ -1,0 +1,40 @@
+"""Kedro's settings: configuration, resolvers, hooks."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+
+from isr_pipeline import tracking
+
+tracking.configure_environment()
+
+from isr_pipeline.hooks import ProjectHooks, TrackingHooks  # noqa: E402  after the environment
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _project_root() -> str:
+    """The project that runs: the working folder's, if it is one, else this source tree's."""
+    working = Path.cwd()
+    for folder in (working, *working.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "conf" / "base").is_dir():
+            return folder.as_posix()
+    return PROJECT_ROOT.as_posix()
+
+
+def _tracking_uri(configured: str | None = None) -> str:
+    return tracking.tracking_uri(configured, Path(_project_root()))
+
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS: dict[str, Any] = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "catalog": "soft"},
+    "custom_resolvers": {"project_root": _project_root, "tracking_uri": _tracking_uri},
+}
+
+HOOKS = (TrackingHooks(), ProjectHooks())
+# kedro-mlflow's own hook is replaced by TrackingHooks, which extends it.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)

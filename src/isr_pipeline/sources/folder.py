@@ -1,0 +1,34 @@
+"""Anybody's folder of photographs, nested, with any mix of formats."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from isr_pipeline.sources.collection import COLUMNS, PhotoCollection, SourceError
+
+
+def list_folder(folder: Path) -> PhotoCollection:
+    """List every file below `folder` as a high-resolution photograph.
+
+    Whether a file is a picture is for decoding to find out, not for its name. Hidden files and
+    folders are left out, and links to folders are not followed. A photograph's id is its path.
+
+    Raises:
+        SourceError: when the folder does not exist or holds no file.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder {folder}: give one that holds photographs")
+    paths = []
+    for directory, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths += [
+            (Path(directory) / name).relative_to(folder).as_posix()
+            for name in names
+            if not name.startswith(".")
+        ]
+    if not paths:
+        raise SourceError(f"the folder {folder} holds no file: put photographs into it")
+    paths.sort()
+    table = pd.DataFrame({"photograph": paths, "scale": 1, "path": paths}, columns=list(COLUMNS))
+    return PhotoCollection(folder, table, str(folder))

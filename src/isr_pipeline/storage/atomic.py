@@ -1,0 +1,83 @@
+"""Writing that is seen whole or not at all, and work that is done once."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name keeps its ending, of which some writers make demands.
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; put it in its place if the block ends well.
+
+    What an interrupted write left behind is cleared away by the next one.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    former = folder.with_name(f".{folder.name}.former")
+    for leftover in (partial, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            os.replace(folder, former)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 over the JSON of the parts: equal for equal content, in any process."""
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a completely written folder, or None."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return manifest
+
+
+def write_once(
+    folder: Path, work_digest: str, write: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Do the work that fills a folder, unless the folder already holds exactly its result.
+
+    Args:
+        folder: the folder to fill.
+        work_digest: names the inputs and parameters of the work.
+        write: fills the folder it is given and returns facts for the manifest.
+
+    Returns:
+        The manifest when the work was done, None when nothing was to do.
+    """
+    present = read_manifest(folder)
+    if present is not None and present["digest"] == work_digest:
+        return None
+    with replace_folder(folder) as partial:
+        manifest = {"digest": work_digest, **write(partial)}
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest

@@ -1,0 +1,113 @@
+"""Whole pictures in one flat file of bytes, each pixel stored once, read by memory mapping."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isr_pipeline.imaging.arrays import Picture
+from isr_pipeline.storage.atomic import read_manifest, write_once
+
+PIXELS = "pixels.bin"
+INDEX = "index.parquet"
+
+
+class StoredPicture(NamedTuple):
+    """A picture on its way into a store; `scale` is 1 for the original."""
+
+    photograph: str
+    scale: int
+    pixels: Picture
+
+
+@dataclass(frozen=True)
+class PictureStream:
+    """Pictures to be stored, made one by one when asked for.
+
+    Attributes:
+        digest: names the inputs and parameters that the pictures are made from.
+        pictures: the pictures, in order.
+    """
+
+    digest: str
+    pictures: Iterable[StoredPicture]
+
+
+def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None:
+    """Write a store with constant memory, unless the folder holds it already.
+
+    Returns:
+        The manifest when it was written, None when nothing was to do.
+    """
+
+    def write(partial: Path) -> dict[str, Any]:
+        rows: list[tuple[str, int, int, int, int]] = []
+        offset = 0
+        with (partial / PIXELS).open("wb") as file:
+            for photograph, scale, pixels in stream.pictures:
+                if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+                    raise ValueError(
+                        f"photograph {photograph}, scale {scale}: a store takes uint8 RGB, "
+                        f"not {pixels.dtype} {pixels.shape}"
+                    )
+                file.write(np.ascontiguousarray(pixels).data)
+                rows.append((photograph, scale, pixels.shape[0], pixels.shape[1], offset))
+                offset += pixels.size
+        index = pd.DataFrame(rows, columns=["photograph", "scale", "height", "width", "offset"])
+        index.to_parquet(partial / INDEX)
+        return {"pictures": len(rows), "bytes": offset}
+
+    return write_once(folder, stream.digest, write)
+
+
+class PictureStore:
+    """An opened store: any picture as a read-only view of the mapped file.
+
+    Args:
+        folder: as written by `write_pictures`.
+
+    Raises:
+        FileNotFoundError: when the folder holds no completely written store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise FileNotFoundError(f"no complete picture store in {folder}")
+        self.folder = folder
+        self.digest: str = manifest["digest"]
+        index = pd.read_parquet(folder / INDEX)
+        self._places = {
+            (str(row.photograph), int(row.scale)): (int(row.offset), int(row.height), int(row.width))
+            for row in index.itertuples()
+        }
+
+    @cached_property
+    def _pixels(self) -> NDArray[np.uint8]:
+        return np.memmap(self.folder / PIXELS, np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """The `(photograph, scale)` of every picture, in the order of storage."""
+        return iter(self._places)
+
+    def size(self, photograph: str, scale: int) -> tuple[int, int]:
+        """Height and width of a picture."""
+        return self._places[photograph, scale][1:]
+
+    def picture(self, photograph: str, scale: int) -> Picture:
+        """A picture as a read-only `(height, width, 3)` view; nothing is copied.
+
+        Args:
+            photograph: its id.
+            scale: 1 for the original, else the scale of the low-resolution partner.
+        """
+        offset, height, width = self._places[photograph, scale]
+        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)

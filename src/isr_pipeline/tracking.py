@@ -1,0 +1,274 @@
+"""The one place that knows MLflow.
+
+Everything here does nothing when no run is open, and never lets a tracking server's trouble stop
+the work: the first failure is one warning, and from then on nothing more is sent.
+"""
+
+import functools
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlparse
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+ALIAS = "champion"
+_lost: set[str] = set()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def configure_environment() -> None:
+    """Settings that MLflow reads from the environment; what the user has set stays."""
+    defaults = {
+        "DO_NOT_TRACK": "true",  # MLflow's telemetry
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is away must not cost minutes
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def tracking_uri(configured: str | None, project_root: Path) -> str:
+    """Where runs are recorded: the environment, the configuration, else SQLite in the project.
+
+    Args:
+        configured: `tracking_uri` of `globals.yml`, or None.
+        project_root: the project's folder.
+
+    Returns:
+        The first of `MLFLOW_TRACKING_URI`, `configured` and the project's own database that is
+        set. A server that does not answer is replaced by the project's own, with one warning.
+    """
+    local = f"sqlite:///{project_root.as_posix()}/mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or local
+    parsed = urlparse(uri)
+    if parsed.scheme in ("http", "https"):
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        try:
+            socket.create_connection((parsed.hostname or "", port), timeout=5).close()
+        except OSError as error:
+            logger.warning(
+                "The tracking server %s is away (%s): this run is recorded in %s instead",
+                uri, error, local,
+            )
+            return local
+    return uri
+
+
+def is_lost() -> bool:
+    """Whether the tracking server stopped answering during this run."""
+    return bool(_lost)
+
+
+def start_afresh() -> None:
+    """Forget that an earlier run in this process lost its server."""
+    _lost.clear()
+
+
+def give_up(error: Exception) -> None:
+    """Say once that tracking is lost; nothing more is sent for the rest of the run."""
+    if not _lost:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        logger.warning(
+            "MLflow tracking is lost (%s): the run goes on, its files are saved, and nothing more "
+            "is sent to the server", reason,
+        )
+    _lost.add("lost")
+
+
+def forgiving(function: Callable[P, R]) -> Callable[P, R | None]:
+    """Make a function do nothing without an open run, and survive a server that is away."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        import mlflow
+
+        if _lost or mlflow.active_run() is None:
+            return None
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # whatever the client, the network or the server raises
+            give_up(error)
+            return None
+
+    return wrapper
+
+
+def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Nested dictionaries as one, with joined keys; lists and values stay."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            inner = flatten({str(k): v for k, v in value.items()}, separator)
+            flat.update({f"{key}{separator}{name}": v for name, v in inner.items()})
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+@forgiving
+def log_parameters(parameters: dict[str, Any]) -> None:
+    """Log parameters flattened: `train.learning_rate.peak`."""
+    import mlflow
+
+    mlflow.log_params({name: str(value)[:6000] for name, value in flatten(parameters).items()})
+
+
+@forgiving
+def log_tags(tags: dict[str, str]) -> None:
+    """Set tags of the run."""
+    import mlflow
+
+    mlflow.set_tags(tags)
+
+
+@forgiving
+def log_epoch(epoch: int, figures: dict[str, float]) -> None:
+    """Log an epoch's figures; `train_loss` becomes `train/loss`, so that the UI groups them."""
+    import mlflow
+
+    metrics = {}
+    for name, value in figures.items():
+        split, _, figure = name.partition("_")
+        metrics[f"{split}/{figure}" if split in ("train", "val") else f"epoch/{name}"] = value
+    mlflow.log_metrics(metrics, step=epoch)
+
+
+@forgiving
+def log_metrics(metrics: dict[str, Any]) -> None:
+    """Log nested figures once, joined by `/`: `test/x2/gain_db`."""
+    import mlflow
+
+    flat = flatten(metrics, "/")
+    numbers = {k: float(v) for k, v in flat.items() if isinstance(v, int | float)}
+    mlflow.log_metrics(numbers)
+
+
+@forgiving
+def log_figure(name: str, figure: "Figure") -> None:
+    """Log a Matplotlib figure as `figures/<name>.png`."""
+    import mlflow
+
+    mlflow.log_figure(figure, f"figures/{name}.png")
+
+
+@forgiving
+def log_table(name: str, table: "pd.DataFrame") -> None:
+    """Log a table as `tables/<name>.json`, which the UI shows as a table."""
+    import mlflow
+
+    mlflow.log_table(table.astype(object).where(table.notna(), None), f"tables/{name}.json")
+
+
+@forgiving
+def log_data_set(name: str, table: "pd.DataFrame", source: str, context: str) -> None:
+    """Log which data the run used: name, source, digest and schema."""
+    import mlflow
+    import mlflow.data
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+
+    columns = [c for c in table.columns if table[c].notna().any()]
+    data_set = mlflow.data.from_pandas(
+        table[columns].astype({c: str for c in columns if table[c].dtype == object}),
+        source=CodeDatasetSource({"source": source}),
+        name=name,
+    )
+    mlflow.log_input(data_set, context=context)
+
+
+@forgiving
+def log_network(network: "keras.Model") -> None:
+    """Log the network as an MLflow model with signature and pinned requirements."""
+    _log_model(network)
+
+
+def find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
+    """The registry's champion: a local copy of its `.keras` file, and its record.
+
+    Returns:
+        None when there is none, no run is open or the registry is away.
+    """
+    return _find_champion(registered_model)
+
+
+@forgiving
+def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
+    import json
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    try:
+        present = client.get_model_version_by_alias(registered_model, ALIAS)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    folder = Path(
+        mlflow.artifacts.download_artifacts(
+            f"models:/{registered_model}/{present.version}",
+            dst_path=tempfile.mkdtemp(prefix="isr-champion-"),
+        )
+    )
+    files = sorted(folder.rglob("*.keras"))
+    if not files or "record" not in present.tags:
+        logger.warning("%s version %s is not ours: ignored", registered_model, present.version)
+        return None
+    record = json.loads(present.tags["record"])
+    return files[0], {**record, "version": int(present.version)}
+
+
+@forgiving
+def register_champion(
+    registered_model: str, network: "keras.Model", record: dict[str, Any]
+) -> None:
+    """Register this run's network and move the alias `champion` to it."""
+    import json
+
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    logged = _log_model(network)
+    found = mlflow.register_model(logged.model_uri, registered_model)
+    for key, value in (("record", json.dumps(record)), ("score", f"{record['score']:.4f}")):
+        client.set_model_version_tag(registered_model, found.version, key, value)
+    client.set_registered_model_alias(registered_model, ALIAS, found.version)
+    logger.info("%s version %s is the champion now", registered_model, found.version)
+
+
+def _log_model(network: "keras.Model") -> Any:
+    import mlflow
+    import mlflow.keras
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    picture = (-1, -1, -1, 3)
+    floats = np.dtype(np.float32)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(floats, picture, "lr")]),
+        outputs=Schema([TensorSpec(floats, picture, str(n)) for n in network.output_names]),
+    )
+    packages = ("isr_pipeline", "tensorflow", "keras", "numpy")
+    return mlflow.keras.log_model(
+        network,
+        name="network",
+        signature=signature,
+        pip_requirements=[f"{name}=={version(name)}" for name in packages],
+    )

@@ -1,0 +1,206 @@
+"""Keras callbacks: what the report had, made safe to interrupt."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from isr_pipeline.training.checkpoints import Checkpoints
+
+logger = logging.getLogger(__name__)
+
+
+class SaveBest(keras.callbacks.Callback):
+    """Keep the network's weights of the best epoch in the checkpoints.
+
+    Args:
+        network: whose weights are kept (the model that is fitted wraps it).
+        checkpoints: where.
+        monitor: name of the figure in the epoch's logs; lower is better.
+    """
+
+    def __init__(self, network: keras.Model, checkpoints: Checkpoints, monitor: str) -> None:
+        super().__init__()
+        self.network = network
+        self.checkpoints = checkpoints
+        self.monitor = monitor
+        self.best = np.inf
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        value = _monitored(logs, self.monitor)
+        if value < self.best:
+            self.best, self.best_epoch = value, epoch
+            self.checkpoints.save_best(self.network)
+
+
+class SaveState(keras.callbacks.Callback):
+    """Save everything that the next epoch needs, so that training survives `kill -9`.
+
+    Must stand last in the list: it saves the other callbacks' state of the same epoch.
+
+    Args:
+        checkpoints: where.
+        digest: names the parameters and tiles that the state belongs to.
+        recorder: whose history is saved.
+        others: callbacks with state.
+    """
+
+    ATTRIBUTES = ("best", "best_epoch", "wait", "cooldown_counter", "_ema_weights_in_model")
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        digest: str,
+        recorder: "Recorder",
+        others: list[keras.callbacks.Callback],
+    ) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.digest = digest
+        self.recorder = recorder
+        self.others = others
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        states = {}
+        for callback in self.others:
+            found = {name: getattr(callback, name) for name in self.ATTRIBUTES
+                     if getattr(callback, name, None) is not None}
+            states[type(callback).__name__] = {
+                name: value if isinstance(value, bool) else float(value)
+                for name, value in found.items()
+            }
+        state = {
+            "digest": self.digest,
+            "epochs": epoch + 1,
+            "rows": self.recorder.rows,
+            "callbacks": states,
+        }
+        self.checkpoints.save_state(self.model, state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring the callbacks and the history back; weights are loaded by the caller."""
+        self.recorder.rows = list(state["rows"])
+        for callback in self.others:
+            for name, value in state["callbacks"].get(type(callback).__name__, {}).items():
+                integer = not isinstance(value, bool) and name in ("best_epoch", "wait",
+                                                                   "cooldown_counter")
+                setattr(callback, name, int(value) if integer else value)
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Early stopping whose patience survives an interruption; `SaveBest` keeps the weights."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        kept = self.wait, self.best, self.best_epoch
+        super().on_train_begin(logs)
+        if kept[1] is not None:
+            self.wait, self.best, self.best_epoch = kept
+
+
+class ReduceLearningRate(keras.callbacks.ReduceLROnPlateau):
+    """Learning-rate reduction whose patience survives an interruption."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        kept = self.wait, self.best, self.cooldown_counter
+        super().on_train_begin(logs)
+        if kept[1] is not None:
+            self.wait, self.best, self.cooldown_counter = kept
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Stop after the epoch in which the minutes are over; earlier sessions count too."""
+
+    def __init__(self, minutes: float, recorder: "Recorder") -> None:
+        super().__init__()
+        self.minutes = minutes
+        self.recorder = recorder
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        spent = sum(row["seconds"] for row in self.recorder.rows)
+        if spent > self.minutes * 60 and epoch + 1 < self.params["epochs"]:
+            logger.info("The limit of %g minutes is over: training ends here", self.minutes)
+            self.model.stop_training = True
+
+
+class Recorder(keras.callbacks.Callback):
+    """Write the history row by row, show progress, and tell whoever listens.
+
+    In a terminal a bar shows the steps; in a log file a line a minute does. Each epoch ends with
+    one line in both.
+
+    Args:
+        on_epoch: called after each epoch with its number from 1 and its figures.
+    """
+
+    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None] | None = None) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self.on_epoch = on_epoch
+        self._started = self._spoken = 0.0
+        self._bar: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = self._spoken = time.monotonic()
+        if sys.stderr.isatty():
+            label = f"epoch {epoch + 1}/{self.params['epochs']}"
+            self._bar = tqdm(total=self.params["steps"], desc=label, leave=False, unit="step")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._bar is not None:
+            self._bar.update()
+        elif time.monotonic() - self._spoken > 60:
+            self._spoken = time.monotonic()
+            logger.info(
+                "step %d/%s  loss %.5f", batch + 1, self.params["steps"], (logs or {})["loss"]
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        seconds = time.monotonic() - self._started
+        figures = {readable_name(name): float(value) for name, value in (logs or {}).items()}
+        figures.setdefault("learning_rate", float(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "seconds": seconds, **figures}
+        self.rows.append(row)
+        shown = [
+            f"{name.replace('_', ' ')} {value:.5f}" if "loss" in name else
+            f"{name.replace('_', ' ')} {value:.2f}"
+            for name, value in figures.items()
+            if name != "learning_rate" and ("loss_x" not in name) and "train_psnr" not in name
+        ]
+        left = (self.params["epochs"] - epoch - 1) * np.median([r["seconds"] for r in self.rows])
+        logger.info(
+            "epoch %d/%d  %s  %.1f s, %.1f min left",
+            epoch + 1, self.params["epochs"], "  ".join(shown), seconds, left / 60,
+        )
+        if self.on_epoch is not None:
+            self.on_epoch(epoch + 1, {**figures, "seconds": seconds})
+
+
+def readable_name(name: str) -> str:
+    """Turn Keras' names into ours: `val_sr_x2_psnr` into `val_psnr_x2`, `loss` into `train_loss`."""
+    split = "train"
+    if name == "learning_rate":
+        return name
+    if name.startswith("val_"):
+        split, name = "val", name.removeprefix("val_")
+    if name.startswith("sr_x"):
+        scale, _, figure = name.removeprefix("sr_x").partition("_")
+        name = f"{figure}_x{scale}"
+    name = name.replace("categorical_accuracy", "accuracy")
+    return f"{split}_{name}"
+
+
+def _monitored(logs: dict[str, Any] | None, monitor: str) -> float:
+    try:
+        return float((logs or {})[monitor])
+    except KeyError:
+        known = ", ".join(sorted(logs or {}))
+        raise ValueError(f"nothing called '{monitor}' to monitor; there is: {known}") from None

@@ -1,0 +1,57 @@
+"""Where a training keeps its best weights and its state between epochs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isr_pipeline.storage.atomic import replace_file, replace_folder
+
+if TYPE_CHECKING:
+    import keras
+
+_WEIGHTS = "state.weights.h5"
+_STATE = "state.json"
+
+
+class Checkpoints:
+    """Files of one training; every write is seen whole or not at all.
+
+    Args:
+        folder: made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best epoch so far, as `network.save_weights` wrote them."""
+        return self.folder / "best.weights.h5"
+
+    def save_best(self, network: "keras.Model") -> None:
+        """Replace the best weights."""
+        with replace_file(self.best) as partial:
+            network.save_weights(partial)
+
+    def save_state(self, model: "keras.Model", state: dict[str, Any]) -> None:
+        """Replace the state: weights and optimiser of the fitted model, and `state` as JSON."""
+        with replace_folder(self.folder / "state") as partial:
+            model.save_weights(partial / _WEIGHTS)
+            (partial / _STATE).write_text(json.dumps(state))
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The saved state, or None when there is none."""
+        try:
+            state: dict[str, Any] = json.loads((self.folder / "state" / _STATE).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return state
+
+    def load_weights(self, model: "keras.Model") -> None:
+        """Load the saved weights and optimiser into a built and compiled model."""
+        model.load_weights(self.folder / "state" / _WEIGHTS)
+
+    def clear_state(self) -> None:
+        """Forget the state: the training is over. The best weights stay."""
+        shutil.rmtree(self.folder / "state", ignore_errors=True)

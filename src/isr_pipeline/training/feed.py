@@ -1,0 +1,153 @@
+"""The feed: tiles from the picture store as batches, the same for every Keras backend."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isr_pipeline.imaging.arrays import Picture, to_unit
+from isr_pipeline.storage.pictures import PictureStore
+
+Batch = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]
+"""`{"lr_x2": (batch, height, width, 3), ...}` and `{"sr_x2": ...}`, both in [0, 1]."""
+
+
+class TileFeed:
+    """Batches with tiles of every scale, in an order that the seed alone decides.
+
+    Each scale's tiles are gone through in a new random order again and again. Batch number n is
+    the same whether or not the batches before it were ever made, so that an interrupted training
+    goes on with exactly the batches that would have come.
+
+    Args:
+        tiles: rows of one split of the tile index.
+        pictures: the store that the index points into.
+        batch_size: tiles of each scale in a batch.
+        seed: of order and flips.
+        augment: mirror and transpose at random, the eight symmetries of a square.
+    """
+
+    def __init__(
+        self, tiles: pd.DataFrame, pictures: PictureStore, batch_size: int, seed: int, augment: bool
+    ) -> None:
+        self.pictures = pictures
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augment = augment
+        self._tiles = {
+            int(str(scale)): table.reset_index(drop=True)
+            for scale, table in tiles.groupby("enlargement", sort=True)
+        }
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    @property
+    def scales(self) -> list[int]:
+        """The network's scales: how much larger the original's tiles are."""
+        return list(self._tiles)
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches until every tile of the scale with the most tiles was seen."""
+        most = max(len(table) for table in self._tiles.values())
+        return -(-most // self.batch_size)
+
+    def batch(self, number: int) -> Batch:
+        """Make one batch."""
+        rows, flips = {}, {}
+        for scale, table in self._tiles.items():
+            rows[scale] = table.iloc[self._rows(scale, len(table), number)]
+            if self.augment:
+                generator = np.random.default_rng([self.seed, 1, scale, number])
+                flips[scale] = generator.integers(8, size=self.batch_size)
+        return make_batch(rows, self.pictures, flips)
+
+    def batches(self, first: int = 0, ahead: int = 4) -> Iterator[Batch]:
+        """Batches without end from number `first`, made by a thread a few steps ahead."""
+        made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+        stopped = threading.Event()
+
+        def make() -> None:
+            number = first
+            while not stopped.is_set():
+                try:
+                    item: Batch | BaseException = self.batch(number)
+                except BaseException as error:  # handed over to the training thread
+                    item = error
+                while not stopped.is_set():
+                    try:
+                        made.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                number += 1
+
+        threading.Thread(target=make, name="tile feed", daemon=True).start()
+        try:
+            while True:
+                item = made.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+
+    def _rows(self, scale: int, tiles: int, number: int) -> NDArray[np.int64]:
+        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        return np.array([self._order(scale, tiles, p // tiles)[p % tiles] for p in positions])
+
+    def _order(self, scale: int, tiles: int, turn: int) -> NDArray[np.int64]:
+        key = (scale, turn)
+        if key not in self._orders:
+            self._orders.pop((scale, turn - 2), None)
+            self._orders[key] = np.random.default_rng([self.seed, 0, scale, turn]).permutation(tiles)
+        return self._orders[key]
+
+
+def make_batch(
+    tiles: dict[int, pd.DataFrame],
+    pictures: PictureStore,
+    flips: dict[int, NDArray[np.int64]] | None = None,
+) -> Batch:
+    """Read tiles into one batch.
+
+    Args:
+        tiles: rows of the tile index for each of the network's scales; equally many, and of one
+            size at each scale.
+        pictures: the store that the index points into.
+        flips: for each scale, which of the eight symmetries of a square each tile gets.
+    """
+    lr_batch, hr_batch = {}, {}
+    for scale, table in tiles.items():
+        chosen = (flips or {}).get(scale, np.zeros(len(table), np.int64))
+        both = [
+            [_flipped(part, int(flip)) for part in read_tile(pictures, tile)]
+            for tile, flip in zip(table.itertuples(index=False), chosen, strict=True)
+        ]
+        lr_batch[f"lr_x{scale}"] = to_unit(np.stack([lr for lr, _ in both]))
+        hr_batch[f"sr_x{scale}"] = to_unit(np.stack([hr for _, hr in both]))
+    return lr_batch, hr_batch
+
+
+def read_tile(pictures: PictureStore, tile: Any) -> tuple[Picture, Picture]:
+    """Low-resolution and original pixels of one row of the tile index, as views of the store."""
+    low_res = pictures.picture(tile.photograph, tile.scale)
+    original = pictures.picture(tile.photograph, 1)
+    hr_height, hr_width = tile.lr_height * tile.enlargement, tile.lr_width * tile.enlargement
+    return (
+        low_res[tile.lr_y : tile.lr_y + tile.lr_height, tile.lr_x : tile.lr_x + tile.lr_width],
+        original[tile.hr_y : tile.hr_y + hr_height, tile.hr_x : tile.hr_x + hr_width],
+    )
+
+
+def _flipped(tile: Picture, flip: int) -> Picture:
+    if flip & 1:
+        tile = tile[::-1]
+    if flip & 2:
+        tile = tile[:, ::-1]
+    if flip & 4:
+        tile = tile.transpose(1, 0, 2)
+    return tile

@@ -1,0 +1,274 @@
+"""Training: from tiles to a network, resumable at every epoch."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isr_pipeline.networks import at_scale, build_network
+from isr_pipeline.storage.atomic import digest
+from isr_pipeline.storage.pictures import PictureStore
+from isr_pipeline.training.callbacks import (
+    EarlyStopping,
+    Recorder,
+    ReduceLearningRate,
+    SaveBest,
+    SaveState,
+    TimeLimit,
+)
+from isr_pipeline.training.checkpoints import Checkpoints
+from isr_pipeline.training.feed import Batch, TileFeed, make_batch
+from isr_pipeline.training.losses import LOSSES, METRICS
+from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
+from isr_pipeline.training.precision import choose_precision
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training leaves.
+
+    Attributes:
+        network: with the weights of the best epoch, in float32, not compiled.
+        history: one row an epoch: `epoch`, `seconds`, `learning_rate` and the figures.
+        facts: `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
+            `resumed_after` (epochs already done when this run began) and `train_tiles`.
+    """
+
+    network: keras.Model
+    history: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def fit_network(
+    tiles: pd.DataFrame,
+    pictures: PictureStore,
+    parameters: TrainParameters,
+    checkpoints: Checkpoints,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> TrainingResult:
+    """Train a network on the tiles of split `train`, choosing the epoch by those of `val`.
+
+    Args:
+        tiles: the tile index.
+        pictures: the store that it points into.
+        parameters: see `TrainParameters`.
+        checkpoints: where the best weights and the state between epochs are kept.
+        on_epoch: called after each epoch with its number from 1 and its figures.
+    """
+    keras.utils.set_random_seed(parameters.seed)
+    feed = TileFeed(
+        tiles[tiles["split"] == "train"],
+        pictures,
+        parameters.batch_size,
+        parameters.seed,
+        parameters.augment,
+    )
+    steps = parameters.steps_per_epoch or feed.steps_per_pass
+    precision = choose_precision(parameters.precision)
+    network = _build(parameters, feed.scales, precision)
+    model = training_model(network, feed.scales)
+    _compile(model, parameters, steps)
+
+    recorder = Recorder(on_epoch)
+    best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
+    callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best]
+    callbacks.append(
+        SaveState(checkpoints, _work_digest(tiles, parameters, precision), recorder, callbacks[1:])
+    )
+    done = _resume(model, checkpoints, callbacks[-1]) if parameters.resume else 0
+    if done == 0:
+        checkpoints.clear_state()
+    logger.info(
+        "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s",
+        parameters.network.name,
+        f"{network.count_params():,}",
+        feed.scales,
+        parameters.epochs,
+        steps,
+        precision,
+        keras.backend.backend(),
+    )
+    batches = feed.batches(first=done * steps)
+    try:
+        if done < parameters.epochs:
+            model.fit(
+                batches,
+                epochs=parameters.epochs,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                validation_data=ValidationTiles(
+                    tiles, pictures, parameters.validation_tiles, parameters.batch_size
+                ),
+                callbacks=callbacks,
+                verbose=0,
+            )
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+
+    trained = _build(parameters, feed.scales, "float32")
+    trained.load_weights(checkpoints.best)
+    checkpoints.clear_state()
+    history = pd.DataFrame(recorder.rows)
+    facts = {
+        "backend": keras.backend.backend(),
+        "precision": precision,
+        "parameters": trained.count_params(),
+        "epochs": len(history),
+        "best_epoch": best.best_epoch + 1,
+        "seconds": float(history["seconds"].sum()),
+        "resumed_after": done,
+        "train_tiles": int((tiles["split"] == "train").sum()),
+    }
+    logger.info(
+        "Trained %d epochs in %.1f min; kept epoch %d",
+        facts["epochs"], facts["seconds"] / 60, facts["best_epoch"],
+    )
+    return TrainingResult(trained, history, facts)
+
+
+def training_model(network: keras.Model, scales: list[int]) -> keras.Model:
+    """The model that is fitted: an input and an output for each scale, one shared trunk.
+
+    A step thus sees pictures of every scale, each at its own size.
+    """
+    inputs = {f"lr_x{scale}": keras.Input((None, None, 3), name=f"lr_x{scale}") for scale in scales}
+    outputs = {
+        f"sr_x{scale}": at_scale(network, scale)(inputs[f"lr_x{scale}"]) for scale in scales
+    }
+    return keras.Model(inputs, outputs, name=f"{network.name}_training")
+
+
+class ValidationTiles(keras.utils.PyDataset):
+    """Validation tiles of each scale, spread evenly over the pictures, never changing.
+
+    Scales may have different numbers of tiles; all get as many as the scale with the fewest, so
+    that they stand in common batches.
+
+    Args:
+        tiles: the tile index; rows of split `val` are taken.
+        pictures: the store that it points into.
+        most: at most this many tiles of each scale; None for all.
+        batch_size: tiles of each scale in a batch.
+    """
+
+    def __init__(
+        self, tiles: pd.DataFrame, pictures: PictureStore, most: int | None, batch_size: int
+    ) -> None:
+        super().__init__()
+        groups = {
+            int(str(scale)): table
+            for scale, table in tiles[tiles["split"] == "val"].groupby("enlargement")
+        }
+        fewest = min(len(table) for table in groups.values())
+        count = min(fewest, most or fewest)
+        self.pictures = pictures
+        self.batch_size = batch_size
+        self.count = count
+        self._tiles = {
+            scale: table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
+            for scale, table in groups.items()
+        }
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        return make_batch(
+            {scale: table.iloc[rows] for scale, table in self._tiles.items()}, self.pictures
+        )
+
+
+def _build(parameters: TrainParameters, scales: list[int], precision: str) -> keras.Model:
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build_network(parameters.network.name, scales, **parameters.network.sizes)
+    finally:
+        keras.config.set_dtype_policy(former)
+
+
+def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
+    average = parameters.average
+    optimizer = keras.optimizers.Adam(
+        _learning_rate(parameters.learning_rate, parameters.epochs * steps),
+        use_ema=average is not None,
+        **({"ema_momentum": average} if average is not None else {}),
+    )
+    outputs = list(model.output_names)
+    model.compile(
+        optimizer,
+        loss={name: LOSSES[parameters.loss] for name in outputs},
+        loss_weights={name: 1 / len(outputs) for name in outputs},
+        metrics={name: [METRICS[metric] for metric in parameters.metrics] for name in outputs},
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    optimizer.build(model.trainable_variables)
+
+
+def _learning_rate(parameters: LearningRateParameters, steps: int) -> Any:
+    if parameters.schedule == "constant" and parameters.warmup_steps == 0:
+        return parameters.peak
+    final = parameters.final_fraction if parameters.schedule == "cosine" else 1.0
+    warmup = min(parameters.warmup_steps, steps // 2)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=parameters.peak / (warmup or 1),
+        decay_steps=steps - warmup,
+        alpha=final,
+        warmup_target=parameters.peak if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _chosen_callbacks(
+    parameters: TrainParameters, recorder: Recorder
+) -> list[keras.callbacks.Callback]:
+    chosen = parameters.callbacks
+    callbacks: list[keras.callbacks.Callback] = []
+    if parameters.average is not None:
+        # First, so that the callbacks after it see the averaged weights in the model.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if chosen.reduce_learning_rate is not None:
+        reduce = chosen.reduce_learning_rate
+        callbacks.append(
+            ReduceLearningRate(
+                monitor=reduce.monitor,
+                patience=reduce.patience,
+                factor=reduce.factor,
+                min_lr=reduce.minimum,
+            )
+        )
+    if chosen.early_stopping is not None:
+        stopping = chosen.early_stopping
+        callbacks.append(EarlyStopping(monitor=stopping.monitor, patience=stopping.patience))
+    if parameters.maximum_minutes is not None:
+        callbacks.append(TimeLimit(parameters.maximum_minutes, recorder))
+    return callbacks
+
+
+def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> int:
+    """Restore an interrupted training; how many epochs are done."""
+    state = checkpoints.load_state()
+    if state is None:
+        return 0
+    if state["digest"] != saver.digest or not checkpoints.best.is_file():
+        logger.info("The interrupted training had other parameters or tiles: starting anew")
+        return 0
+    checkpoints.load_weights(model)
+    saver.restore(state)
+    done = int(state["epochs"])
+    logger.info("Resuming the interrupted training after epoch %d", done)
+    return done
+
+
+def _work_digest(tiles: pd.DataFrame, parameters: TrainParameters, precision: str) -> str:
+    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
+    settings = parameters.model_dump(exclude={"resume", "maximum_minutes"})
+    return digest(settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)))

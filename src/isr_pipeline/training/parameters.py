@@ -1,0 +1,130 @@
+"""Parameters of training. Imports neither Keras nor a backend."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from isr_pipeline.parameters import Parameters
+
+
+class AutoencoderSizes(Parameters):
+    """Arguments of `networks.autoencoder`, which explains them."""
+
+    features: int = Field(ge=1)
+    bottleneck_features: int = Field(ge=1)
+    blocks: int = Field(ge=0)
+    bottleneck_blocks: int = Field(ge=0)
+
+
+class NetworkParameters(Parameters):
+    """Which network, and the sizes of those that have any.
+
+    Attributes:
+        name: the network that is trained.
+        autoencoder: sizes, used when it is the one.
+    """
+
+    name: Literal["autoencoder", "report_autoencoder"]
+    autoencoder: AutoencoderSizes
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Arguments of the chosen network."""
+        return self.autoencoder.model_dump() if self.name == "autoencoder" else {}
+
+
+class LearningRateParameters(Parameters):
+    """Adam's learning rate.
+
+    Attributes:
+        peak: the (largest) learning rate.
+        schedule: `constant`, or `cosine` from `peak` to `final_fraction` of it over all epochs.
+        warmup_steps: steps of linear warm-up.
+        final_fraction: where the cosine ends, as a fraction of the peak.
+    """
+
+    peak: float = Field(gt=0)
+    schedule: Literal["constant", "cosine"]
+    warmup_steps: int = Field(ge=0)
+    final_fraction: float = Field(ge=0, le=1)
+
+
+class EarlyStoppingParameters(Parameters):
+    """Stop when the monitored figure has not improved for `patience` epochs."""
+
+    monitor: Literal["val_loss", "loss"]
+    patience: int = Field(ge=1)
+
+
+class CheckpointParameters(Parameters):
+    """Keep the weights of the epoch with the best (lowest) monitored figure."""
+
+    monitor: Literal["val_loss", "loss"]
+
+
+class ReduceLearningRateParameters(Parameters):
+    """Multiply the learning rate by `factor` after `patience` epochs without improvement."""
+
+    monitor: Literal["val_loss", "loss"]
+    patience: int = Field(ge=1)
+    factor: float = Field(gt=0, lt=1)
+    minimum: float = Field(ge=0)
+
+
+class CallbackParameters(Parameters):
+    """The callbacks; null switches one off, but there is always a checkpoint."""
+
+    checkpoint: CheckpointParameters
+    early_stopping: EarlyStoppingParameters | None
+    reduce_learning_rate: ReduceLearningRateParameters | None
+
+
+class TrainParameters(Parameters):
+    """How a network is trained.
+
+    Attributes:
+        seed: of the weights, the order of the tiles and their flips; the same seed on the same
+            machine gives the same network.
+        network: what is trained.
+        precision: `float32`, `mixed_bfloat16`, or `auto` for the latter where processor or GPU
+            have it.
+        loss: on pixels in [0, 1].
+        metrics: shown and logged by epoch: `psnr` in dB; `accuracy` is the report's.
+        learning_rate: Adam's.
+        average: momentum of the exponential moving average of the weights, which is what is then
+            validated and kept; null for none.
+        batch_size: tiles of each scale in a step.
+        augment: mirror and transpose tiles at random.
+        epochs: at most this many.
+        steps_per_epoch: or null for as many as it takes to see each tile once.
+        validation_tiles: at most this many of each scale, spread evenly; null for all.
+        maximum_minutes: end after the epoch in which this time is over; null for no limit.
+        callbacks: checkpoint, early stopping, learning-rate reduction.
+        resume: go on from an interrupted training with the same parameters and tiles.
+    """
+
+    seed: int = Field(ge=0)
+    network: NetworkParameters
+    precision: Literal["auto", "float32", "mixed_bfloat16"]
+    loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier"]
+    metrics: list[Literal["psnr", "accuracy"]]
+    learning_rate: LearningRateParameters
+    average: float | None = Field(gt=0, lt=1)
+    batch_size: int = Field(ge=1)
+    augment: bool
+    epochs: int = Field(ge=1)
+    steps_per_epoch: int | None = Field(ge=1)
+    validation_tiles: int | None = Field(ge=1)
+    maximum_minutes: float | None = Field(gt=0)
+    callbacks: CallbackParameters
+    resume: bool
+
+    @model_validator(mode="after")
+    def _has_one_learning_rate_policy(self) -> Self:
+        scheduled = self.learning_rate.schedule != "constant" or self.learning_rate.warmup_steps > 0
+        if scheduled and self.callbacks.reduce_learning_rate is not None:
+            raise ValueError(
+                "callbacks.reduce_learning_rate needs learning_rate.schedule 'constant' "
+                "without warmup_steps: two policies cannot steer one learning rate"
+            )
+        return self

@@ -1,0 +1,28 @@
+"""Which floating-point precision suits the machine."""
+
+from pathlib import Path
+
+
+def choose_precision(precision: str) -> str:
+    """Resolve `auto` to `mixed_bfloat16` where the hardware multiplies bfloat16, else `float32`.
+
+    Args:
+        precision: `auto`, or anything else, which is returned as it is.
+    """
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if _has_gpu() or _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    flags = cpuinfo.read_text(errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _has_gpu() -> bool:
+    import keras
+
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices("gpu"))
