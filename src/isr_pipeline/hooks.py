@@ -18,6 +18,7 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 
 logger = logging.getLogger(__name__)
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
 
 
 class TrackingHooks(MlflowHook):
@@ -60,13 +61,16 @@ class TrackingHooks(MlflowHook):
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
-            raise ProjectError(_how_to_prepare(missing, run_params))
+            raise ProjectError(_how_to_prepare(missing, catalog, run_params))
         try:
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
             tracking.give_up(error)
-        used = {name.removeprefix("params:").split(".")[0] for name in pipeline.inputs()
-                if name.startswith("params:")}
+        used = {
+            name.removeprefix("params:").split(".")[0]
+            for name in pipeline.inputs()
+            if name.startswith("params:")
+        }
         raw = {k: v for k, v in self._context.config_loader["parameters"].items() if k in used}
         tracking.log_parameters(raw)
         tracking.log_tags({"environment": str(run_params.get("env") or "base")})
@@ -155,39 +159,37 @@ class ProjectHooks:
             logger.info(
                 "Where to look next:\n%s\n  %-18s make ui (or: kedro mlflow ui)\n"
                 "  %-18s make viz (or: kedro viz run)",
-                "\n".join(places), "runs", "pipelines",
+                "\n".join(places),
+                "runs",
+                "pipelines",
             )
 
 
 def _unprepared(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
     """Inputs of the pipeline that should be on disk and are not."""
     inputs = (name for name in pipeline.inputs() if not name.startswith(("params:", "parameters")))
-    return sorted(name for name in inputs if name in catalog and not catalog.exists(name))
+    return sorted(name for name in inputs if name in catalog and not _is_there(catalog, name))
 
 
-def _how_to_prepare(missing: list[str], run_params: dict[str, Any]) -> str:
-    rooms = [
-        name
-        for name in ("ingest", "pair", "tile", "train", "evaluate")
-        if _leads_to(name, set(missing))
-    ]
+def _is_there(catalog: DataCatalog, name: str) -> bool:
+    return getattr(catalog[name], "optional", False) or catalog.exists(name)
+
+
+def _how_to_prepare(missing: list[str], catalog: DataCatalog, run_params: dict[str, Any]) -> str:
+    """Which pipelines to run first: those that make what is missing, and what *they* miss."""
+    makers = {n: p for n, p in pipelines.items() if not n.startswith("__") and n != "prepare"}
+    needed, rooms = set(missing), set()
+    for _ in makers:
+        for name, pipeline in makers.items():
+            if pipeline.all_outputs() & needed:
+                rooms.add(name)
+                needed |= set(_unprepared(pipeline, catalog))
     environment = run_params.get("env")
     option = f" --env={environment}" if environment not in (None, "local", "base") else ""
     return (
-        f"not prepared yet: {', '.join(missing)} missing. "
-        f"Run first: kedro run --pipelines={','.join(rooms)}{option}"
+        f"not prepared yet: {', '.join(missing)} missing. Run first: "
+        f"kedro run --pipelines={','.join(name for name in makers if name in rooms)}{option}"
     )
-
-
-def _leads_to(name: str, missing: set[str]) -> bool:
-    """Whether a pipeline makes what is missing, or something that those pipelines need."""
-    makers = {n: p for n, p in pipelines.items() if not n.startswith("__") and n != "prepare"}
-    needed = set(missing)
-    for _ in makers:
-        for pipeline in makers.values():
-            if pipeline.all_outputs() & needed:
-                needed |= pipeline.inputs()
-    return bool(makers[name].all_outputs() & needed)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

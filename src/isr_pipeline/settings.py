@@ -1,5 +1,6 @@
 """Kedro's settings: configuration, resolvers, hooks."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ from kedro.config import OmegaConfigLoader
 from isr_pipeline import tracking
 
 tracking.configure_environment()
-
-from isr_pipeline.hooks import ProjectHooks, TrackingHooks  # noqa: E402  after the environment
+with warnings.catch_warnings(record=True):  # MLflow warns of its own code while it is imported
+    from isr_pipeline.hooks import ProjectHooks, TrackingHooks
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,4 +38,4 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 
 HOOKS = (TrackingHooks(), ProjectHooks())
 # kedro-mlflow's own hook is replaced by TrackingHooks, which extends it.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")

@@ -4,11 +4,13 @@ Everything here does nothing when no run is open, and never lets a tracking serv
 the work: the first failure is one warning, and from then on nothing more is sent.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +66,9 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
         except OSError as error:
             logger.warning(
                 "The tracking server %s is away (%s): this run is recorded in %s instead",
-                uri, error, local,
+                uri,
+                error,
+                local,
             )
             return local
     return uri
@@ -86,7 +90,8 @@ def give_up(error: Exception) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         logger.warning(
             "MLflow tracking is lost (%s): the run goes on, its files are saved, and nothing more "
-            "is sent to the server", reason,
+            "is sent to the server",
+            reason,
         )
     _lost.add("lost")
 
@@ -183,12 +188,12 @@ def log_data_set(name: str, table: "pd.DataFrame", source: str, context: str) ->
     from mlflow.data.code_dataset_source import CodeDatasetSource
 
     columns = [c for c in table.columns if table[c].notna().any()]
-    data_set = mlflow.data.from_pandas(
-        table[columns].astype({c: str for c in columns if table[c].dtype == object}),
-        source=CodeDatasetSource({"source": source}),
-        name=name,
-    )
-    mlflow.log_input(data_set, context=context)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice on integer columns of models; this is no model
+        data_set = mlflow.data.from_pandas(
+            table[columns], source=CodeDatasetSource({"source": source}), name=name
+        )
+        mlflow.log_input(data_set, context=context)
 
 
 @forgiving
@@ -242,10 +247,18 @@ def register_champion(
     import json
 
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     client = mlflow.MlflowClient()
     logged = _log_model(network)
-    found = mlflow.register_model(logged.model_uri, registered_model)
+    with contextlib.suppress(MlflowException):  # it is there already
+        client.create_registered_model(registered_model)
+    found = client.create_model_version(
+        registered_model,
+        logged.model_uri,
+        run_id=mlflow.active_run().info.run_id,
+        model_id=logged.model_id,
+    )
     for key, value in (("record", json.dumps(record)), ("score", f"{record['score']:.4f}")):
         client.set_model_version_tag(registered_model, found.version, key, value)
     client.set_registered_model_alias(registered_model, ALIAS, found.version)

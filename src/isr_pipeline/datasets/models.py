@@ -8,6 +8,7 @@ from kedro.io import AbstractDataset
 
 from isr_pipeline import tracking
 from isr_pipeline.champion import Champion
+from isr_pipeline.networks import import_keras
 from isr_pipeline.storage.atomic import replace_file, replace_folder
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def load_network(path: Path) -> "keras.Model":
     """Load a `.keras` file without executing anything in it (`safe_mode`)."""
+    import_keras()
     import keras
 
     import isr_pipeline.networks.layers  # noqa: F401  registers the layers
@@ -61,6 +63,8 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         metadata: for Kedro-Viz and the like.
     """
 
+    optional = True  # the first run has no champion to beat
+
     def __init__(
         self, filepath: str, registered_model: str, metadata: dict[str, Any] | None = None
     ) -> None:
@@ -83,9 +87,7 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
             data.network.save(partial / "network.keras")
             (partial / "record.json").write_text(json.dumps(data.record, indent=2) + "\n")
         if data.record["new"]:
-            tracking.register_champion(
-                self._registered_model, data.network, data.record
-            )
+            tracking.register_champion(self._registered_model, data.network, data.record)
 
     def _exists(self) -> bool:
         return (self._filepath / "record.json").is_file()

@@ -31,9 +31,7 @@ def pixelate(high_res: Picture, scale: int) -> Picture:
     """
     height, width = high_res.shape[:2]
     _check_size(height, width, scale)
-    small = cv2.resize(
-        high_res, (width // scale, height // scale), interpolation=cv2.INTER_LINEAR
-    )
+    small = cv2.resize(high_res, (width // scale, height // scale), interpolation=cv2.INTER_LINEAR)
     enlarged = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(enlarged, np.uint8)
 
@@ -97,7 +95,9 @@ def degrade(high_res: Picture, scale: int, degradation: Degradation) -> Picture:
             np.frombuffer(encode_jpeg(pixelate(high_res, scale)), np.uint8), cv2.IMREAD_COLOR
         )
         return block_mean(np.asarray(decoded[..., ::-1], np.uint8), scale)
-    raise ValueError(f"unknown degradation '{degradation}': choose one of {', '.join(DEGRADATIONS)}")
+    raise ValueError(
+        f"unknown degradation '{degradation}': choose one of {', '.join(DEGRADATIONS)}"
+    )
 
 
 def _check_size(height: int, width: int, scale: int) -> None:

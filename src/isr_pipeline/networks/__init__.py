@@ -7,13 +7,43 @@ not clipped. All scales share one trunk.
 Nothing here is imported before it is needed: Keras takes seconds to load.
 """
 
+import os
+import sys
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
 
+Network = Any
+"""A `keras.Model`. Kedro resolves the annotations of node functions when it validates parameters,
+and Keras must not be imported for that."""
+
 NETWORKS = ("autoencoder", "report_autoencoder")
+
+
+def import_keras() -> None:
+    """Import Keras and its backend without the backend's start-up messages.
+
+    TensorFlow's C++ libraries write them before they read their own log level. What is written
+    while the import fails is shown.
+    """
+    if "keras" in sys.modules:
+        return
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+        except BaseException:
+            os.dup2(kept, 2)
+            chatter.seek(0)
+            sys.stderr.write(chatter.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Model":

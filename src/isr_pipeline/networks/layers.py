@@ -33,13 +33,16 @@ class BicubicUpsampling(keras.layers.Layer):
         offsets = np.arange(-REACH, REACH + 1)
         taps = keys_cubic(phases[:, None] - offsets[None, :])  # (scale, 5)
         kernel = np.einsum("ya,xb,cd->abcyxd", taps, taps, np.eye(3))
-        self.kernel = kernel.reshape(2 * REACH + 1, 2 * REACH + 1, 3, 3 * scale**2).astype("float32")
+        self.kernel = kernel.reshape(2 * REACH + 1, 2 * REACH + 1, 3, 3 * scale**2).astype(
+            "float32"
+        )
 
     def call(self, pictures: Any) -> Any:
         x = pictures
         for axis in (1, 2):
-            first, last = (x[:, :REACH], x[:, -REACH:]) if axis == 1 else (
-                x[:, :, :REACH], x[:, :, -REACH:])
+            first, last = (
+                (x[:, :REACH], x[:, -REACH:]) if axis == 1 else (x[:, :, :REACH], x[:, :, -REACH:])
+            )
             x = ops.concatenate([ops.flip(first, axis), x, ops.flip(last, axis)], axis)
         x = ops.conv(x, ops.convert_to_tensor(self.kernel), padding="valid")
         return ops.depth_to_space(x, self.scale) if self.scale > 1 else x

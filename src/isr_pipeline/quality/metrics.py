@@ -7,9 +7,7 @@ from skimage.metrics import structural_similarity
 from isr_pipeline.imaging.arrays import Picture
 
 
-def mean_squared_error(
-    reference: NDArray[np.generic], estimate: NDArray[np.generic]
-) -> float:
+def mean_squared_error(reference: NDArray[np.generic], estimate: NDArray[np.generic]) -> float:
     """Mean of the squared differences, in the units of the inputs squared."""
     difference = np.asarray(reference, np.float64) - np.asarray(estimate, np.float64)
     return float(np.mean(difference**2))

@@ -29,8 +29,12 @@ def draw_learning_curves(history: pd.DataFrame) -> Figure:
         for split, colour in (("train", TRAIN_COLOUR), ("val", VALIDATION_COLOUR)):
             if f"{split}_{name}" in history:
                 axes.plot(
-                    history["epoch"], history[f"{split}_{name}"],
-                    color=colour, label=split, marker="o", markersize=2.5,
+                    history["epoch"],
+                    history[f"{split}_{name}"],
+                    color=colour,
+                    label=split,
+                    marker="o",
+                    markersize=2.5,
                 )
         axes.set_title(name.replace("_", " "))
         axes.set_xlabel("epoch")
@@ -103,15 +107,14 @@ def draw_panels(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
     """
     columns = len(rows[0].pictures)
     figure = Figure(figsize=(3.3 * columns, 5.6 * len(rows)), layout="constrained")
-    grid = figure.subplots(2 * len(rows), columns, squeeze=False,
-                           gridspec_kw={"height_ratios": [1, 1.45] * len(rows)})
+    grid = figure.subplots(
+        2 * len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": [1, 1.45] * len(rows)}
+    )
     for number, row in enumerate(rows):
         truth = row.pictures[-1][1]
         side = min(crop, *truth.shape[:2])
         top, left = most_detailed_square(truth, side)
-        for column, ((title, picture), psnr) in enumerate(
-            zip(row.pictures, row.psnr, strict=True)
-        ):
+        for column, ((title, picture), psnr) in enumerate(zip(row.pictures, row.psnr, strict=True)):
             whole, zoom = grid[2 * number][column], grid[2 * number + 1][column]
             whole.imshow(picture)
             whole.add_patch(Rectangle((left, top), side, side, fill=False, color="yellow", lw=1.2))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".partial.{path.name}")
     try:
         yield partial
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -39,8 +38,8 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         if folder.exists():
-            os.replace(folder, former)
-        os.replace(partial, folder)
+            folder.replace(former)
+        partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)

@@ -83,7 +83,11 @@ class PictureStore:
         self.digest: str = manifest["digest"]
         index = pd.read_parquet(folder / INDEX)
         self._places = {
-            (str(row.photograph), int(row.scale)): (int(row.offset), int(row.height), int(row.width))
+            (str(row.photograph), int(row.scale)): (
+                int(row.offset),
+                int(row.height),
+                int(row.width),
+            )
             for row in index.itertuples()
         }
 

@@ -42,7 +42,8 @@ class SaveBest(keras.callbacks.Callback):
 class SaveState(keras.callbacks.Callback):
     """Save everything that the next epoch needs, so that training survives `kill -9`.
 
-    Must stand last in the list: it saves the other callbacks' state of the same epoch.
+    Must stand last in the list: it saves the other callbacks' state of the same epoch, and
+    restores it after they have reset themselves.
 
     Args:
         checkpoints: where.
@@ -65,16 +66,29 @@ class SaveState(keras.callbacks.Callback):
         self.digest = digest
         self.recorder = recorder
         self.others = others
+        self._restored: dict[str, Any] | None = None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a saved state when training begins; weights are loaded by the caller."""
+        self._restored = state
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._restored is None:
+            return
+        self.recorder.rows = list(self._restored["rows"])
+        for callback in self.others:
+            for name, value in self._restored["callbacks"][type(callback).__name__].items():
+                setattr(callback, name, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        states = {}
-        for callback in self.others:
-            found = {name: getattr(callback, name) for name in self.ATTRIBUTES
-                     if getattr(callback, name, None) is not None}
-            states[type(callback).__name__] = {
-                name: value if isinstance(value, bool) else float(value)
-                for name, value in found.items()
+        states = {
+            type(callback).__name__: {
+                name: _plain(getattr(callback, name))
+                for name in self.ATTRIBUTES
+                if hasattr(callback, name)
             }
+            for callback in self.others
+        }
         state = {
             "digest": self.digest,
             "epochs": epoch + 1,
@@ -82,35 +96,6 @@ class SaveState(keras.callbacks.Callback):
             "callbacks": states,
         }
         self.checkpoints.save_state(self.model, state)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Bring the callbacks and the history back; weights are loaded by the caller."""
-        self.recorder.rows = list(state["rows"])
-        for callback in self.others:
-            for name, value in state["callbacks"].get(type(callback).__name__, {}).items():
-                integer = not isinstance(value, bool) and name in ("best_epoch", "wait",
-                                                                   "cooldown_counter")
-                setattr(callback, name, int(value) if integer else value)
-
-
-class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Early stopping whose patience survives an interruption; `SaveBest` keeps the weights."""
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        kept = self.wait, self.best, self.best_epoch
-        super().on_train_begin(logs)
-        if kept[1] is not None:
-            self.wait, self.best, self.best_epoch = kept
-
-
-class ReduceLearningRate(keras.callbacks.ReduceLROnPlateau):
-    """Learning-rate reduction whose patience survives an interruption."""
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        kept = self.wait, self.best, self.cooldown_counter
-        super().on_train_begin(logs)
-        if kept[1] is not None:
-            self.wait, self.best, self.cooldown_counter = kept
 
 
 class TimeLimit(keras.callbacks.Callback):
@@ -170,15 +155,20 @@ class Recorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "seconds": seconds, **figures}
         self.rows.append(row)
         shown = [
-            f"{name.replace('_', ' ')} {value:.5f}" if "loss" in name else
-            f"{name.replace('_', ' ')} {value:.2f}"
+            f"{name.replace('_', ' ')} {value:.5f}"
+            if "loss" in name
+            else f"{name.replace('_', ' ')} {value:.2f}"
             for name, value in figures.items()
             if name != "learning_rate" and ("loss_x" not in name) and "train_psnr" not in name
         ]
         left = (self.params["epochs"] - epoch - 1) * np.median([r["seconds"] for r in self.rows])
         logger.info(
             "epoch %d/%d  %s  %.1f s, %.1f min left",
-            epoch + 1, self.params["epochs"], "  ".join(shown), seconds, left / 60,
+            epoch + 1,
+            self.params["epochs"],
+            "  ".join(shown),
+            seconds,
+            left / 60,
         )
         if self.on_epoch is not None:
             self.on_epoch(epoch + 1, {**figures, "seconds": seconds})
@@ -204,3 +194,7 @@ def _monitored(logs: dict[str, Any] | None, monitor: str) -> float:
     except KeyError:
         known = ", ".join(sorted(logs or {}))
         raise ValueError(f"nothing called '{monitor}' to monitor; there is: {known}") from None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -103,7 +103,9 @@ class TileFeed:
         key = (scale, turn)
         if key not in self._orders:
             self._orders.pop((scale, turn - 2), None)
-            self._orders[key] = np.random.default_rng([self.seed, 0, scale, turn]).permutation(tiles)
+            self._orders[key] = np.random.default_rng([self.seed, 0, scale, turn]).permutation(
+                tiles
+            )
         return self._orders[key]
 
 

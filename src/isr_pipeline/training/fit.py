@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
-from isr_pipeline.training.callbacks import (
-    EarlyStopping,
-    Recorder,
-    ReduceLearningRate,
-    SaveBest,
-    SaveState,
-    TimeLimit,
-)
+from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.feed import Batch, TileFeed, make_batch
 from isr_pipeline.training.losses import LOSSES, METRICS
@@ -107,6 +100,7 @@ def fit_network(
                     tiles, pictures, parameters.validation_tiles, parameters.batch_size
                 ),
                 callbacks=callbacks,
+                shuffle=False,  # the feed has done that
                 verbose=0,
             )
     finally:
@@ -128,7 +122,9 @@ def fit_network(
     }
     logger.info(
         "Trained %d epochs in %.1f min; kept epoch %d",
-        facts["epochs"], facts["seconds"] / 60, facts["best_epoch"],
+        facts["epochs"],
+        facts["seconds"] / 60,
+        facts["best_epoch"],
     )
     return TrainingResult(trained, history, facts)
 
@@ -139,8 +135,12 @@ def training_model(network: keras.Model, scales: list[int]) -> keras.Model:
     A step thus sees pictures of every scale, each at its own size.
     """
     inputs = {f"lr_x{scale}": keras.Input((None, None, 3), name=f"lr_x{scale}") for scale in scales}
+    # Losses and metrics are found by the names of the layers that make the outputs.
     outputs = {
-        f"sr_x{scale}": at_scale(network, scale)(inputs[f"lr_x{scale}"]) for scale in scales
+        f"sr_x{scale}": keras.layers.Identity(name=f"sr_x{scale}", dtype="float32")(
+            at_scale(network, scale)(inputs[f"lr_x{scale}"])
+        )
+        for scale in scales
     }
     return keras.Model(inputs, outputs, name=f"{network.name}_training")
 
@@ -205,7 +205,7 @@ def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> Non
     outputs = list(model.output_names)
     model.compile(
         optimizer,
-        loss={name: LOSSES[parameters.loss] for name in outputs},
+        loss=dict.fromkeys(outputs, LOSSES[parameters.loss]),
         loss_weights={name: 1 / len(outputs) for name in outputs},
         metrics={name: [METRICS[metric] for metric in parameters.metrics] for name in outputs},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
@@ -238,7 +238,7 @@ def _chosen_callbacks(
     if chosen.reduce_learning_rate is not None:
         reduce = chosen.reduce_learning_rate
         callbacks.append(
-            ReduceLearningRate(
+            keras.callbacks.ReduceLROnPlateau(
                 monitor=reduce.monitor,
                 patience=reduce.patience,
                 factor=reduce.factor,
@@ -247,7 +247,9 @@ def _chosen_callbacks(
         )
     if chosen.early_stopping is not None:
         stopping = chosen.early_stopping
-        callbacks.append(EarlyStopping(monitor=stopping.monitor, patience=stopping.patience))
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor=stopping.monitor, patience=stopping.patience)
+        )
     if parameters.maximum_minutes is not None:
         callbacks.append(TimeLimit(parameters.maximum_minutes, recorder))
     return callbacks

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import block_mean
 from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.progress import map_in_order
 from isr_pipeline.quality.metrics import psnr
@@ -25,9 +26,6 @@ from isr_pipeline.reporting.figures import PanelRow, draw_panels
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
-
-if TYPE_CHECKING:
-    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ class _Prediction(NamedTuple):
 
 
 def score_pictures(
-    network: "keras.Model",
+    network: Network,
     pairs: pd.DataFrame,
     pictures: PictureStore,
     photographs: PhotoCollection,
@@ -107,9 +105,9 @@ def summarise_scores(picture_scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
     scores = picture_scores.copy()
     keys = ["photograph", "scale"]
     bicubic = scores[scores["method"] == BICUBIC].set_index(keys)["psnr_rgb"]
-    scores["gain_db"] = scores["psnr_rgb"] - bicubic.reindex(
-        pd.MultiIndex.from_frame(scores[keys])
-    ).to_numpy()
+    scores["gain_db"] = (
+        scores["psnr_rgb"] - bicubic.reindex(pd.MultiIndex.from_frame(scores[keys])).to_numpy()
+    )
     scores["method"] = pd.Categorical(scores["method"], METHODS, ordered=True)
     table = (
         scores.groupby(["protocol", "scale", "method"], observed=True)
@@ -197,7 +195,7 @@ def compare_with_report(
 
 
 def draw_comparison(
-    network: "keras.Model",
+    network: Network,
     pairs: pd.DataFrame,
     pictures: PictureStore,
     parameters: EvaluateParameters,
@@ -220,7 +218,7 @@ def draw_comparison(
 
 
 def choose_champion(
-    network: "keras.Model",
+    network: Network,
     picture_scores: pd.DataFrame,
     pairs: pd.DataFrame,
     pictures: PictureStore,
@@ -241,7 +239,9 @@ def choose_champion(
     chosen = scored_pairs(pairs, parameters.split)
     test_digest = digest_of_test(chosen)
     mine = picture_scores[picture_scores["method"] == NETWORK]
-    by_scale = {f"x{scale}": float(v) for scale, v in mine.groupby("scale")["psnr_rgb"].mean().items()}
+    by_scale = {
+        f"x{scale}": float(v) for scale, v in mine.groupby("scale")["psnr_rgb"].mean().items()
+    }
     score = float(np.mean(list(by_scale.values())))
     candidate = Champion(
         network,
@@ -289,7 +289,7 @@ def protocol_of(pair: Any) -> str:
 
 
 def _predictions(
-    network: "keras.Model", chosen: pd.DataFrame, pictures: PictureStore
+    network: Network, chosen: pd.DataFrame, pictures: PictureStore
 ) -> Iterator[_Prediction]:
     from isr_pipeline.inference.predict import Predictor
     from isr_pipeline.networks import scales_of
@@ -300,7 +300,9 @@ def _predictions(
             f"the network '{network.name}' was trained for scales {scales_of(network)}, not for "
             f"{missing}: train it on these pairs, or pair at its scales"
         )
-    predictors = {scale: Predictor(network, scale) for scale in map(int, set(chosen["enlargement"]))}
+    predictors = {
+        scale: Predictor(network, scale) for scale in map(int, set(chosen["enlargement"]))
+    }
     for pair in chosen.itertuples(index=False):
         low_res = pictures.picture(str(pair.photograph), int(pair.scale))
         truth = pictures.picture(str(pair.photograph), 1)
@@ -323,7 +325,9 @@ def _score_on(
     except ProjectError as error:
         logger.info("The champion cannot be compared (%s)", error)
         return float("-inf")
-    return float(pd.DataFrame(values, columns=["scale", "psnr"]).groupby("scale").mean().mean().iloc[0])
+    return float(
+        pd.DataFrame(values, columns=["scale", "psnr"]).groupby("scale").mean().mean().iloc[0]
+    )
 
 
 def _input_as_it_is(

@@ -136,8 +136,10 @@ def split_photographs(checked_pairs: pd.DataFrame, parameters: SplitParameters) 
     logger.info(
         "Split by %s: %s",
         parameters.method,
-        ", ".join(f"{row.Index} {row.nunique} photographs ({row.size} pairs)"
-                  for row in counts.rename_axis("split").itertuples()),
+        ", ".join(
+            f"{row.Index} {row.nunique} photographs ({row.size} pairs)"
+            for row in counts.rename_axis("split").itertuples()
+        ),
     )
     return pairs
 

@@ -48,7 +48,10 @@ def index_tiles(
                 yield table
         logger.info(
             "%d tiles (%d train, %d val); %d flat ones left out",
-            kept, per_split["train"], per_split["val"], flat,
+            kept,
+            per_split["train"],
+            per_split["val"],
+            flat,
         )
         for split, count in per_split.items():
             if count == 0:

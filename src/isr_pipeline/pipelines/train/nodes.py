@@ -1,18 +1,16 @@
 """Training: a network from tiles, with its history."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from isr_pipeline import tracking
+from isr_pipeline.networks import Network, import_keras
 from isr_pipeline.reporting.figures import draw_epoch_times, draw_learning_curves, draw_table
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.parameters import TrainParameters
-
-if TYPE_CHECKING:
-    import keras
 
 
 def train_network(
@@ -20,19 +18,20 @@ def train_network(
     pictures: PictureStore,
     checkpoints: Checkpoints,
     parameters: TrainParameters,
-) -> "tuple[keras.Model, pd.DataFrame, dict[str, Any]]":
+) -> tuple[Network, pd.DataFrame, dict[str, Any]]:
     """Train the chosen network; figures go to MLflow while it runs.
 
     Returns:
         The network with its best weights, one row of history an epoch, and facts of the run.
     """
+    import_keras()
     from isr_pipeline.training.fit import fit_network
 
     result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch)
     return result.network, result.history, result.facts
 
 
-def describe_network(network: "keras.Model") -> "tuple[pd.DataFrame, Figure]":
+def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:
     """The network layer by layer, at its smallest scale, as a table and as a picture."""
     from isr_pipeline.networks import scales_of
     from isr_pipeline.networks.cost import describe_layers

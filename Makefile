@@ -1,0 +1,49 @@
+# make run: the whole pipeline on the embedded sample. make test: every check. Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+export DO_NOT_TRACK := true
+
+.PHONY: help run test check ui viz clean
+
+help:
+	@echo "make run    the whole pipeline on the embedded sample, then the result table"
+	@echo "make test   linters, types, import rules and the whole test suite"
+	@echo "make ui     the MLflow UI on http://127.0.0.1:5000"
+	@echo "make viz    the pipelines in Kedro-Viz on http://127.0.0.1:4141"
+	@echo "make clean  remove what runs have written (not .venv)"
+
+run: $(VENV)/.installed
+	$(BIN)/kedro run
+
+test: $(VENV)/.installed-dev check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: $(VENV)/.installed
+	$(BIN)/kedro mlflow ui
+
+viz: $(VENV)/.installed
+	$(BIN)/kedro viz run
+
+clean:
+	rm -rf data/0*/*/ mlflow.db mlartifacts .viz
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("isr_pipeline needs Python 3.11 to 3.13" if not (3, 11) <= sys.version_info < (3, 14) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
