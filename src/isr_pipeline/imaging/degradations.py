@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isr_pipeline.imaging.arrays import Picture, to_uint8
+from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.resampling import imresize
 
 Degradation = Literal["unsplash", "bicubic"]
@@ -91,10 +92,8 @@ def degrade(high_res: Picture, scale: int, degradation: Degradation) -> Picture:
         cropped = high_res[: height // scale * scale, : width // scale * scale]
         return imresize(cropped, height // scale, width // scale)
     if degradation == "unsplash":
-        decoded = cv2.imdecode(
-            np.frombuffer(encode_jpeg(pixelate(high_res, scale)), np.uint8), cv2.IMREAD_COLOR
-        )
-        return block_mean(np.asarray(decoded[..., ::-1], np.uint8), scale)
+        pixelated = decode_picture(encode_jpeg(pixelate(high_res, scale))).pixels
+        return block_mean(pixelated, scale)
     raise ValueError(
         f"unknown degradation '{degradation}': choose one of {', '.join(DEGRADATIONS)}"
     )

@@ -89,7 +89,8 @@ def at_scale(network: "keras.Model", scale: int) -> "keras.Model":
 
     if scale not in scales_of(network):
         raise ValueError(
-            f"the network '{network.name}' has no output for scale {scale}, only {scales_of(network)}"
+            f"the network '{network.name}' has no output for scale {scale}, "
+            f"only {scales_of(network)}"
         )
     output = network.get_layer(output_name(scale)).output
     return keras.Model(network.inputs[0], output, name=f"{network.name}_x{scale}")

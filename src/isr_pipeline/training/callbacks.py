@@ -175,7 +175,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def readable_name(name: str) -> str:
-    """Turn Keras' names into ours: `val_sr_x2_psnr` into `val_psnr_x2`, `loss` into `train_loss`."""
+    """Turn Keras' names into ours: `val_sr_x2_psnr` to `val_psnr_x2`, `loss` to `train_loss`."""
     split = "train"
     if name == "learning_rate":
         return name

@@ -97,7 +97,7 @@ class TileFeed:
 
     def _rows(self, scale: int, tiles: int, number: int) -> NDArray[np.int64]:
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-        return np.array([self._order(scale, tiles, p // tiles)[p % tiles] for p in positions])
+        return np.array([self._order(scale, tiles, int(p) // tiles)[p % tiles] for p in positions])
 
     def _order(self, scale: int, tiles: int, turn: int) -> NDArray[np.int64]:
         key = (scale, turn)

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.storage.atomic import digest
@@ -271,6 +270,6 @@ def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> i
 
 
 def _work_digest(tiles: pd.DataFrame, parameters: TrainParameters, precision: str) -> str:
-    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
+    hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
     settings = parameters.model_dump(exclude={"resume", "maximum_minutes"})
     return digest(settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)))

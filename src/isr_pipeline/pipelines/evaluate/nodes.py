@@ -284,7 +284,7 @@ def digest_of_test(chosen: pd.DataFrame) -> str:
 
 
 def protocol_of(pair: Any) -> str:
-    """`unsplash` or `bicubic` by degradation, `report` for pixelated input as large as the output."""
+    """The degradation, or `report` for pixelated input that is as large as the output."""
     return "report" if int(pair.enlargement) == 1 else str(pair.degradation)
 
 

@@ -29,12 +29,9 @@ def index_photographs(photographs: PhotoCollection, parameters: IngestParameters
     """
 
     def describe(task: Any) -> dict[str, Any]:
-        place = {
-            "photograph": str(task.photograph),
-            "scale": int(task.scale),
-            "path": str(task.path),
-        }
-        return place | _describe_file(photographs, place["path"], place["scale"], parameters)
+        photograph, scale, path = str(task.photograph), int(task.scale), str(task.path)
+        place = {"photograph": photograph, "scale": scale, "path": path}
+        return place | _describe_file(photographs, path, scale, parameters)
 
     files = photographs.files
     rows = list(

@@ -79,7 +79,7 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
 def check_partners(
     candidate_pairs: pd.DataFrame, photographs: PhotoCollection, parameters: PairParameters
 ) -> pd.DataFrame:
-    """Look into each low-resolution file: does it show its original?
+    """Look into each low-resolution file, whether it shows its original.
 
     The file's small picture is compared with the original degraded by the same recipe; the real
     data set's partners agree bit for bit.
@@ -155,7 +155,7 @@ def store_pictures(
     usable = pairs[pairs["status"] == USABLE]
     columns = ["photograph", "scale", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
     settings = parameters.model_dump(exclude={"agreement"})
-    work = digest("pictures", 1, usable[columns].values.tolist(), settings)
+    work = digest("pictures", 1, usable[columns].to_numpy().tolist(), settings)
     groups = list(usable.groupby("photograph", sort=False))
 
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:

@@ -28,7 +28,7 @@ def index_tiles(
     usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
     columns = ["photograph", "scale", "enlargement", "split"]
     work = digest(
-        "tiles", 1, pictures.digest, usable[columns].values.tolist(), parameters.model_dump()
+        "tiles", 1, pictures.digest, usable[columns].to_numpy().tolist(), parameters.model_dump()
     )
 
     def tables() -> Iterator[pd.DataFrame]:
