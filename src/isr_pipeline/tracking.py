@@ -38,7 +38,7 @@ def configure_environment() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is away must not cost minutes
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # a lost server is our warning, not its traceback
         "GIT_PYTHON_REFRESH": "quiet",
     }
     for name, value in defaults.items():

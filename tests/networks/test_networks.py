@@ -1,0 +1,139 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.networks import NETWORKS, at_scale, build_network, scales_of
+from isr_pipeline.networks.cost import describe_layers, multiply_adds_per_pixel
+from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
+
+DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
+TINY = {"features": 4, "bottleneck_features": 4, "blocks": 1, "bottleneck_blocks": 1}
+REPORT_PARAMETERS = [1792, 36928, 73856, 147584, 295168, 295040, 147584, 73792, 36928, 1731]
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).random((1, 23, 17, 3), np.float32)
+
+
+def randomised(network):
+    generator = np.random.default_rng(1)
+    network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    return network
+
+
+def test_the_reports_network_has_its_parameters_layer_by_layer():
+    network = build_network("report_autoencoder", [2])
+    convolutions = [x for x in network.layers if isinstance(x, keras.layers.Conv2D)]
+    assert [layer.count_params() for layer in convolutions] == REPORT_PARAMETERS
+    assert network.count_params() == 1_110_403
+    assert all(layer.kernel_size == (3, 3) for layer in convolutions)
+    assert all(layer.activation is keras.activations.relu for layer in convolutions)
+    assert all(
+        isinstance(layer.kernel_initializer, keras.initializers.GlorotUniform)
+        for layer in convolutions
+    )
+    assert [x.rate for x in network.layers if isinstance(x, keras.layers.Dropout)] == [0.3]
+
+
+def test_the_reports_network_shares_one_core_among_the_scales():
+    assert build_network("report_autoencoder", [2, 4, 6]).count_params() == 1_110_403
+
+
+def test_the_reports_network_costs_335_thousand_multiply_adds_per_pixel_at_every_scale():
+    network = build_network("report_autoencoder", [2, 6])
+    assert multiply_adds_per_pixel(network, 2) == 335_232
+    assert multiply_adds_per_pixel(network, 6) == 335_232
+    assert multiply_adds_per_pixel(network, 2) * 800 * 1200 == pytest.approx(322e9, rel=0.01)
+
+
+def test_the_default_network_stays_below_30_thousand_multiply_adds_per_pixel():
+    network = build_network("autoencoder", [2, 3, 4, 6], **DEFAULT)
+    for scale in (2, 3, 4, 6):
+        assert multiply_adds_per_pixel(network, scale) <= 30_000
+
+
+def test_multiply_adds_agree_with_a_count_by_hand():
+    # scale 2, per low-resolution pixel: stem, two blocks of two convolutions, halving, a block at
+    # a quarter of the pixels, doubling, twelve subpixels, bicubic 10 taps for 12 values
+    f, b = 48, 64
+    by_hand = (
+        9 * 3 * f + 4 * 9 * f * f + 4 * f * b / 4 + 2 * 9 * b * b / 4 + 4 * b * f / 4
+        + 9 * f * 12 + 2 * 5 * 12
+    )  # fmt: skip
+    network = build_network("autoencoder", [2], **DEFAULT)
+    assert multiply_adds_per_pixel(network, 2) == pytest.approx(by_hand / 4)
+
+
+def test_parameters_in_the_layer_table_add_up():
+    network = build_network("autoencoder", [4], **DEFAULT)
+    assert describe_layers(network, 4)["parameters"].sum() == network.count_params()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 6])
+def test_a_fresh_autoencoder_is_bicubic_interpolation(picture, scale):
+    network = at_scale(build_network("autoencoder", [scale], **TINY), scale)
+    expected = resize_bicubic(picture[0], 23 * scale, 17 * scale)
+    assert np.abs(np.asarray(network(picture))[0] - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 6])
+def test_the_bicubic_layer_equals_imaging_at_the_borders_too(picture, scale):
+    out = np.asarray(BicubicUpsampling(scale)(picture))[0]
+    assert np.abs(out - resize_bicubic(picture[0], 23 * scale, 17 * scale)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 8), (13, 7)])
+def test_every_network_takes_any_size(name, size):
+    network = build_network(name, [2, 3], **(TINY if name == "autoencoder" else {}))
+    for scale in (2, 3):
+        output = at_scale(network, scale)(np.zeros((1, *size, 3), np.float32))
+        assert output.shape == (1, size[0] * scale, size[1] * scale, 3)
+
+
+def test_an_odd_size_changes_nothing_but_the_border():
+    network = at_scale(randomised(build_network("autoencoder", [2], **TINY)), 2)
+    large = np.random.default_rng(2).random((1, 48, 48, 3), np.float32)
+    even, odd = np.asarray(network(large)), np.asarray(network(large[:, :47, :47]))
+    inside = (slice(None), slice(0, 60), slice(0, 60))
+    assert np.abs(even[inside] - odd[inside]).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_saved_network_loads_in_a_fresh_process_with_safe_mode(tmp_path, name, picture):
+    sizes = TINY if name == "autoencoder" else {}
+    network = randomised(build_network(name, [2, 4], **sizes))
+    network.save(tmp_path / "network.keras")
+    np.save(tmp_path / "lr.npy", picture)
+    code = (
+        "import sys, numpy as np; from pathlib import Path;"
+        "from isr_pipeline.datasets.models import load_network;"
+        "from isr_pipeline.networks import at_scale;"
+        "folder = Path(sys.argv[1]); network = load_network(folder / 'network.keras');"
+        "np.save(folder / 'sr.npy', at_scale(network, 4)(np.load(folder / 'lr.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
+    expected = np.asarray(at_scale(network, 4)(picture))
+    assert np.abs(np.load(tmp_path / "sr.npy") - expected).max() < 1e-5
+
+
+def test_a_scale_that_was_not_built_is_named():
+    network = build_network("autoencoder", [2, 4], **TINY)
+    assert scales_of(network) == [2, 4]
+    with pytest.raises(ValueError, match="no output for scale 3"):
+        at_scale(network, 3)
+
+
+def test_an_unknown_network_is_an_error_that_lists_the_known():
+    with pytest.raises(ValueError, match="autoencoder, report_autoencoder"):
+        build_network("gan", [2])
+
+
+def test_crop_to_match_cuts_bottom_and_right():
+    pictures, reference = np.arange(32.0).reshape(1, 4, 4, 2), np.zeros((1, 3, 2, 5))
+    assert np.array_equal(CropToMatch()([pictures, reference]), pictures[:, :3, :2])

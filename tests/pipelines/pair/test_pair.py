@@ -1,0 +1,213 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import made_photograph
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import ParquetDataset
+from PIL import Image
+from pipelines.conftest import ingest_parameters, pair_parameters, split_parameters
+
+from isr_pipeline.datasets.stores import PictureStoreDataset
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.degradations import block_mean, degrade
+from isr_pipeline.pipelines.ingest.nodes import index_photographs
+from isr_pipeline.pipelines.pair.nodes import (
+    assert_no_leak,
+    check_partners,
+    pair_photographs,
+    store_pictures,
+)
+from isr_pipeline.pipelines.pair.pipeline import create_pipeline
+from isr_pipeline.sources.folder import list_folder
+from isr_pipeline.sources.kaggle_layout import FOLDER, list_kaggle_layout, write_kaggle_layout
+from isr_pipeline.storage.pictures import PictureStore, write_pictures
+
+
+def checked(folder, **changes):
+    photographs = list_kaggle_layout(folder)
+    parameters = pair_parameters(**changes)
+    index = index_photographs(photographs, ingest_parameters())
+    return check_partners(pair_photographs(index, parameters), photographs, parameters)
+
+
+@pytest.fixture
+def own_folder(tmp_path):
+    photographs = [(str(n), made_photograph(120, 144, seed=n)) for n in range(3)]
+    write_kaggle_layout(tmp_path / "data", photographs, (2, 4))
+    return tmp_path / "data"
+
+
+def test_partners_of_the_data_sets_own_recipe_agree_bit_for_bit(world):
+    assert (world.pairs["status"] == "ok").all()
+    assert np.isinf(world.pairs["agreement_psnr"]).all()
+
+
+def test_pairs_come_by_scale_and_then_by_photograph(world):
+    assert world.pairs["scale"].tolist() == [2] * 6 + [4] * 6 + [6] * 6
+    assert world.pairs["photograph"].tolist() == [str(n) for n in range(1, 7)] * 3
+
+
+def test_a_partner_that_shows_another_photograph_is_foreign(own_folder):
+    low = own_folder / FOLDER / "low res"
+    (low / "0_2.jpg").write_bytes((low / "1_2.jpg").read_bytes())
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
+    assert pairs.loc[("0", 2), "status"] == "foreign"
+    assert "something else" in pairs.loc[("0", 2), "reason"]
+    assert pairs["status"].drop(("0", 2)).eq("ok").all()
+
+
+def test_a_partner_of_impossible_size_is_foreign_and_the_sizes_are_named(own_folder):
+    path = own_folder / FOLDER / "low res" / "0_2.jpg"
+    Image.open(path).resize((100, 100)).save(path)
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
+    assert pairs.loc[("0", 2), "status"] == "foreign"
+    assert "100x100" in pairs.loc[("0", 2), "reason"]
+    assert "144x120" in pairs.loc[("0", 2), "reason"]
+
+
+def test_a_truly_small_partner_is_taken_too(own_folder):
+    path = own_folder / FOLDER / "low res" / "0_2.jpg"
+    small = block_mean(np.asarray(Image.open(path)), 2)
+    Image.fromarray(small).save(path, quality=98)
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
+    assert pairs.loc[("0", 2), "status"] == "ok"
+
+
+def test_a_flat_grey_partner_of_a_detailed_photograph_is_foreign(own_folder):
+    path = own_folder / FOLDER / "low res" / "0_2.jpg"
+    Image.fromarray(np.full((120, 144, 3), 128, np.uint8)).save(path)
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
+    assert pairs.loc[("0", 2), "status"] == "foreign"
+
+
+def test_missing_and_broken_partners_are_recorded(own_folder):
+    low = own_folder / FOLDER / "low res"
+    (low / "0_2.jpg").unlink()
+    (low / "1_4.jpg").write_bytes(b"")
+    pairs = checked(own_folder, scales=[2, 4, 6]).set_index(["photograph", "scale"])
+    assert pairs.loc[("0", 2), "status"] == "partner_missing"
+    assert pairs.loc[("1", 4), "status"] == "partner_empty"
+    assert pairs.loc[("2", 6), "status"] == "partner_missing"
+    assert pairs.loc[("0", 4), "status"] == "ok"
+
+
+def test_no_usable_pair_is_an_error_with_the_remedy(own_folder):
+    index = index_photographs(list_kaggle_layout(own_folder), ingest_parameters())
+    with pytest.raises(ProjectError, match=r"pair\.partners to 'made'"):
+        pair_photographs(index, pair_parameters(scales=[3]))
+
+
+def test_a_file_that_changed_since_ingestion_is_named(own_folder):
+    photographs = list_kaggle_layout(own_folder)
+    parameters = pair_parameters(scales=[2])
+    index = index_photographs(photographs, ingest_parameters())
+    path = own_folder / FOLDER / "high res" / "1.jpg"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ProjectError, match=r"high res/1\.jpg has changed"):
+        check_partners(pair_photographs(index, parameters), photographs, parameters)
+
+
+def test_small_pictures_are_the_block_means_of_the_files_whatever_their_size(world):
+    for pair in world.pairs.itertuples():
+        low_res_file = world.photographs.read(pair.lr_path)
+        expected = block_mean(np.asarray(Image.open(_bytes(low_res_file))), pair.scale)
+        stored = world.pictures.picture(pair.photograph, pair.scale)
+        assert stored.shape == (pair.height // pair.scale, pair.width // pair.scale, 3)
+        assert np.array_equal(stored, expected)
+
+
+def test_originals_are_stored_once_and_unchanged(world):
+    assert len(world.pictures) == 6 + 18
+    original = np.asarray(Image.open(_bytes(world.photographs.read("high res/2.jpg"))))
+    assert np.array_equal(world.pictures.picture("2", 1), original)
+
+
+@pytest.mark.parametrize("degradation", ["unsplash", "bicubic"])
+def test_made_partners_cover_exactly_the_stored_original(tmp_path, degradation):
+    for n in range(3):
+        Image.fromarray(made_photograph(125, 151, seed=n)).save(tmp_path / f"{n}.png")
+    photographs = list_folder(tmp_path)
+    parameters = pair_parameters(degradation=degradation, partners="made")
+    index = index_photographs(photographs, ingest_parameters())
+    pairs = check_partners(pair_photographs(index, parameters), photographs, parameters)
+    write_pictures(tmp_path / "store", store_pictures(pairs, photographs, parameters))
+    store = PictureStore(tmp_path / "store")
+    original = store.picture("0.png", 1)
+    assert original.shape == (120, 144, 3)  # multiples of 12
+    for scale in (2, 4, 6):
+        expected = degrade(original, scale, degradation)
+        assert np.array_equal(store.picture("0.png", scale), expected)
+
+
+def test_the_reports_way_stores_the_files_as_they_are_resized_with_nearest(own_folder, tmp_path):
+    photographs = list_kaggle_layout(own_folder)
+    parameters = pair_parameters(scales=[2, 4], low_res="pixelated", resize=[60, 72])
+    index = index_photographs(photographs, ingest_parameters())
+    pairs = pair_photographs(index, parameters)
+    assert (pairs["enlargement"] == 1).all()
+    write_pictures(tmp_path / "store", store_pictures(pairs, photographs, parameters))
+    low_res_file = Image.open(own_folder / FOLDER / "low res" / "0_4.jpg")
+    expected = low_res_file.resize((72, 60), Image.Resampling.NEAREST)
+    stored = PictureStore(tmp_path / "store").picture("0", 4)
+    assert np.array_equal(stored, np.asarray(expected))
+
+
+def test_the_pipeline_runs_from_a_catalog_and_the_second_time_stores_nothing(
+    world, tmp_path, caplog
+):
+    def run():
+        catalog = DataCatalog(
+            {
+                "photographs": MemoryDataset(world.photographs, copy_mode="assign"),
+                "photo_index": MemoryDataset(world.index),
+                "params:pair": MemoryDataset(pair_parameters(), copy_mode="assign"),
+                "params:split": MemoryDataset(split_parameters(), copy_mode="assign"),
+                "pairs": ParquetDataset(filepath=str(tmp_path / "pairs.parquet")),
+                "pictures": PictureStoreDataset(str(tmp_path / "store")),
+            }
+        )
+        SequentialRunner().run(create_pipeline(), catalog)
+        return catalog
+
+    pairs = run().load("pairs")
+    assert set(pairs["split"]) == {"train", "val", "test"}
+    before = (tmp_path / "store" / "pixels.bin").stat().st_mtime_ns
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        run()
+    assert "nothing to do" in caplog.text
+    assert (tmp_path / "store" / "pixels.bin").stat().st_mtime_ns == before
+
+
+def test_a_changed_parameter_makes_the_store_anew(world, tmp_path):
+    first = store_pictures(world.pairs, world.photographs, pair_parameters())
+    again = store_pictures(world.pairs, world.photographs, pair_parameters())
+    other = store_pictures(
+        world.pairs, world.photographs, pair_parameters(low_res="pixelated")
+    )
+    assert first.digest == again.digest != other.digest
+
+
+def test_a_leak_is_refused():
+    pairs = pd.DataFrame({"photograph": ["a", "a", "b"], "split": ["train", "test", None]})
+    with pytest.raises(ProjectError, match="several splits, first a"):
+        assert_no_leak(pairs)
+
+
+def test_the_real_data_sets_partners_agree_bit_for_bit(unsplash_folder):
+    photographs = list_kaggle_layout(unsplash_folder)
+    wanted = photographs.files["photograph"].isin([str(n) for n in range(1, 11)])
+    photographs = type(photographs)(photographs.root, photographs.files[wanted], "part")
+    parameters = pair_parameters()
+    index = index_photographs(photographs, ingest_parameters())
+    pairs = check_partners(pair_photographs(index, parameters), photographs, parameters)
+    assert len(pairs) == 30
+    assert all(math.isinf(value) for value in pairs["agreement_psnr"])
+
+
+def _bytes(data):
+    import io
+
+    return io.BytesIO(data)

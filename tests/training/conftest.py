@@ -1,0 +1,1 @@
+from pipelines.conftest import kaggle_folder, train_parameters, world  # noqa: F401

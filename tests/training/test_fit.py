@@ -1,0 +1,248 @@
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from pipelines.conftest import train_parameters
+
+from isr_pipeline.networks import at_scale
+from isr_pipeline.training.checkpoints import Checkpoints
+from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
+from isr_pipeline.training.losses import charbonnier, psnr
+from isr_pipeline.training.parameters import TrainParameters
+
+
+def fitted(world, folder, on_epoch=None, **changes):
+    return fit_network(
+        world.tiles, world.pictures, train_parameters(**changes), Checkpoints(folder), on_epoch
+    )
+
+
+def weights_of(result):
+    return np.concatenate([w.ravel() for w in result.network.get_weights()])
+
+
+def test_training_lowers_the_loss_and_tells_each_epoch(world, tmp_path):
+    told = []
+    result = fitted(
+        world, tmp_path, lambda epoch, figures: told.append((epoch, figures)),
+        epochs=6, steps_per_epoch=25, learning_rate__peak=0.004, average=None,
+    )  # fmt: skip
+    history = result.history
+    assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
+    assert [epoch for epoch, _ in told] == list(range(1, 7))
+    assert {"train_loss", "val_loss", "val_psnr_x2", "seconds", "learning_rate"} <= set(told[0][1])
+    assert result.facts["epochs"] == 6
+    assert result.facts["best_epoch"] == history["val_loss"].idxmin() + 1
+
+
+def test_the_network_that_is_left_is_the_best_epochs(world, tmp_path):
+    result = fitted(world, tmp_path, epochs=3, average=None)
+    batches = ValidationTiles(world.tiles, world.pictures, 4, 2)
+    total = []
+    for number in range(len(batches)):
+        lr, hr = batches[number]
+        total.append(
+            [
+                np.abs(np.asarray(at_scale(result.network, s)(lr[f"lr_x{s}"])) - hr[f"sr_x{s}"]).mean()
+                for s in (2, 4, 6)
+            ]
+        )
+    assert np.mean(total) == pytest.approx(result.history["val_loss"].min(), rel=1e-4)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_the_same_seed_gives_the_same_network_and_another_another(world, tmp_path, average):
+    first = fitted(world, tmp_path / "a", average=average)
+    again = fitted(world, tmp_path / "b", average=average)
+    other = fitted(world, tmp_path / "c", average=average, seed=1)
+    assert np.array_equal(weights_of(first), weights_of(again))
+    assert not np.array_equal(weights_of(first), weights_of(other))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average": 0.9},
+        {
+            "average": None,
+            "learning_rate__schedule": "constant",
+            "learning_rate__warmup_steps": 0,
+            "callbacks__reduce_learning_rate": {
+                "monitor": "val_loss",
+                "patience": 1,
+                "factor": 0.5,
+                "minimum": 1e-8,
+            },
+        },
+    ],
+    ids=["averaged, cosine", "reduced on a plateau"],
+)
+def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
+    world, tmp_path, caplog, changes
+):
+    whole = fitted(world, tmp_path / "whole", epochs=5, **changes)
+
+    def interrupt(epoch, figures):
+        if epoch == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fitted(world, tmp_path / "cut", interrupt, epochs=5, **changes)
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        resumed = fitted(world, tmp_path / "cut", epochs=5, **changes)
+    assert "Resuming the interrupted training after epoch 2" in caplog.text
+    assert resumed.facts["resumed_after"] == 2
+    assert resumed.history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    columns = [c for c in whole.history if c != "seconds"]
+    assert np.allclose(resumed.history[columns], whole.history[columns], rtol=1e-6)
+    assert np.allclose(weights_of(resumed), weights_of(whole), atol=1e-7)
+
+
+def test_other_parameters_do_not_resume(world, tmp_path, caplog):
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fitted(world, tmp_path, interrupt, epochs=3)
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        result = fitted(world, tmp_path, epochs=4)
+    assert "starting anew" in caplog.text
+    assert result.facts["resumed_after"] == 0
+
+
+def test_training_goes_on_after_kill_9(world, tmp_path):
+    world.tiles.to_parquet(tmp_path / "tiles.parquet")
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import os, signal, sys
+            sys.path.insert(0, {str(sys.path[0])!r})
+            from pathlib import Path
+            import pandas as pd
+            from pipelines.conftest import train_parameters
+            from isr_pipeline.storage.pictures import PictureStore
+            from isr_pipeline.training.checkpoints import Checkpoints
+            from isr_pipeline.training.fit import fit_network
+
+            def kill(epoch, figures):
+                if epoch == 2 and sys.argv[1] == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            result = fit_network(
+                pd.read_parquet({str(tmp_path / "tiles.parquet")!r}),
+                PictureStore(Path({str(world.pictures.folder)!r})),
+                train_parameters(epochs=3),
+                Checkpoints(Path({str(tmp_path / "checkpoints")!r})),
+                kill,
+            )
+            print("resumed after", result.facts["resumed_after"], "of", len(result.history))
+            """
+        )
+    )
+    tests = str(next(p for p in sys.path if p.endswith("/tests")))
+    script.write_text(script.read_text().replace(repr(str(sys.path[0])), repr(tests)))
+    killed = subprocess.run([sys.executable, script, "kill"], capture_output=True)
+    assert killed.returncode == -9
+    finished = subprocess.run(
+        [sys.executable, script, "go on"], capture_output=True, text=True, check=True
+    )
+    assert "resumed after 1 of 3" in finished.stdout
+
+
+def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
+    result = fitted(
+        world, tmp_path, epochs=20, average=None, learning_rate__peak=1e-12,
+        callbacks__early_stopping={"monitor": "val_loss", "patience": 2},
+    )  # fmt: skip
+    assert result.facts["epochs"] < 20
+
+
+def test_a_time_limit_ends_after_the_epoch(world, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        result = fitted(world, tmp_path, epochs=5, maximum_minutes=1e-6)
+    assert result.facts["epochs"] == 1
+    assert "The limit of 1e-06 minutes is over" in caplog.text
+
+
+def test_mixed_precision_trains_and_leaves_a_float32_network(world, tmp_path):
+    result = fitted(world, tmp_path, precision="mixed_bfloat16")
+    assert result.facts["precision"] == "mixed_bfloat16"
+    assert {w.dtype.name for w in result.network.get_weights()} == {"float32"}
+    assert result.network.get_layer("skip").compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_reports_network_trains_with_the_reports_settings(world, tmp_path):
+    tiles = world.tiles.assign(enlargement=world.tiles["scale"])
+    result = fit_network(
+        tiles[tiles["scale"] == 2],
+        world.pictures,
+        train_parameters(
+            network__name="report_autoencoder", loss="mean_squared_error", metrics=["accuracy"],
+            average=None, steps_per_epoch=1, epochs=1, validation_tiles=2,
+        ),  # fmt: skip
+        Checkpoints(tmp_path),
+    )
+    assert result.network.count_params() == 1_110_403
+    assert {"train_accuracy", "val_accuracy"} <= set(result.history)
+
+
+def test_the_fitted_model_shares_the_networks_weights(world):
+    from isr_pipeline.networks import build_network
+
+    network = build_network(
+        "autoencoder", [2, 4], features=4, bottleneck_features=4, blocks=0, bottleneck_blocks=0
+    )
+    model = training_model(network, [2, 4])
+    assert model.count_params() == network.count_params()
+    assert model.output_names == ["sr_x2", "sr_x4"]
+
+
+def test_losses_by_hand():
+    hr, sr = np.zeros((1, 2, 2, 3), np.float32), np.full((1, 2, 2, 3), 0.1, np.float32)
+    assert np.allclose(psnr(hr, sr), 20.0, atol=1e-4)
+    assert np.allclose(charbonnier(hr, sr), np.sqrt(0.01 + 1e-6))
+    assert float(psnr(hr, hr)[0]) == pytest.approx(100.0, abs=1e-3)
+    assert np.allclose(psnr(hr + 1, sr + 5), 100.0, atol=1e-3)  # clipped to white
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"epochs": "ten"}, "epochs"),
+        ({"learning_rate__peak": -1.0}, "learning_rate.peak"),
+        ({"loss": "mse"}, "loss"),
+        ({"epcohs": 3}, "epcohs"),
+        ({"network__name": "gan"}, "network.name"),
+        ({"callbacks__early_stopping": {"monitor": "val_lss", "patience": 3}}, "monitor"),
+        (
+            {
+                "callbacks__reduce_learning_rate": {
+                    "monitor": "val_loss",
+                    "patience": 1,
+                    "factor": 0.5,
+                    "minimum": 0.0,
+                }
+            },
+            "two policies",
+        ),
+    ],
+)
+def test_wrong_parameters_are_named(changes, message):
+    with pytest.raises(ValueError, match=r"validation error") as caught:
+        train_parameters(**changes)
+    assert message in str(caught.value)
+
+
+def test_the_defaults_are_valid_for_every_environment():
+    assert isinstance(train_parameters(), TrainParameters)
