@@ -1,16 +1,15 @@
-"""How fast tiles reach training, beside what training takes and beside other ways to store them.
+"""How fast tiles reach training: beside what training takes, and beside other ways to store them.
 
-    .venv/bin/python benchmarks/feed.py                      # the embedded sample, 4 minutes
-    .venv/bin/python benchmarks/feed.py --photos FOLDER --output table.md
+    .venv/bin/python benchmarks/feed.py
+    .venv/bin/python benchmarks/feed.py --photos FOLDER --output tables.md
 
-Every figure is the median over rounds in which all contenders take turns, so that whatever else
-the machine does meets all of them alike. Ratios are taken within a round.
+All contenders take turns in every round, so that whatever else the machine does meets all of them
+alike. Figures are medians over the rounds; ratios are taken within a round.
 """
 
 import argparse
 import os
 import platform
-import shutil
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import count, islice, repeat
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ from isr_pipeline.sources.folder import list_folder
 from isr_pipeline.sources.sample import sample_photographs
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import (
-    PIXELS,
     PictureStore,
     PictureStream,
     StoredPicture,
@@ -53,129 +51,108 @@ from isr_pipeline.training.parameters import TrainParameters
 
 CONFIGURATION = Path(__file__).resolve().parents[1] / "conf" / "base"
 SCALES = (2, 4, 6)
-SIDE = 128
-"""Of the tiles that the ways of storing compete with."""
-BATCH = 32
-"""Tiles of that side in a batch."""
-MOST_PHOTOGRAPHS = 100
-WARM_UP = 8
-"""Batches (steps) that a measurement throws away: more than any contender makes ahead."""
+DEGRADATION = "unsplash"
+SIDE = 128  # of the tiles that the ways to store compete with
+BATCH = 32  # such tiles in a batch
+MOST_PHOTOGRAPHS = 100  # of a folder; they are kept in memory
+WARM_UP = 8  # batches that a measurement throws away: more than any contender makes ahead
+
+Photographs = list[tuple[str, Picture]]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that is measured: `rate(seconds)` runs it so long and returns units a second."""
+    """What is measured: `rate(seconds)` works for so long and returns units per second."""
 
     name: str
     rate: Callable[[float], float]
-    note: str = ""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement (3)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each contender (3)")
-    parser.add_argument("--photos", type=Path, help="folder of photographs; default: the sample")
-    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a measurement (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--photos", type=Path, help="a folder of photographs (the sample)")
+    parser.add_argument("--output", type=Path, help="a file to write the tables to as well")
     arguments = parser.parse_args()
-    began = time.perf_counter()
 
+    began = time.perf_counter()
     import_keras()
-    photographs = list(folder_photographs(arguments.photos) if arguments.photos else sample_photographs())
+    photographs = list(
+        folder_photographs(arguments.photos) if arguments.photos else oriented_sample()
+    )
     with tempfile.TemporaryDirectory() as folder:
-        text = report(photographs, Path(folder), arguments.seconds, arguments.rounds)
+        text = compare(photographs, Path(folder), arguments.seconds, arguments.rounds)
     text += f"\nThe whole run took {time.perf_counter() - began:.0f} s.\n"
     print(text, end="")
     if arguments.output:
         arguments.output.write_text(text)
 
 
-def report(
-    photographs: list[tuple[str, Picture]], folder: Path, seconds: float, rounds: int
-) -> str:
-    """Measure everything; the tables as Markdown."""
+def compare(photographs: Photographs, folder: Path, seconds: float, rounds: int) -> str:
+    """Measure every contender against the others of its group; the tables as Markdown."""
     tile = TileParameters.model_validate(settings("tile"))
     train = TrainParameters.model_validate(settings("train"))
     store, tiles = prepare(photographs, folder, tile)
-    jpegs = [encode_jpeg(picture) for _, picture in photographs]
-    megapixels = sum(picture.shape[0] * picture.shape[1] for _, picture in photographs) / 1e6
+    feeding = feed_contenders(train, tiles, store)
+    storing = storage_contenders(photographs, folder)
+    decoding = decode_contenders(photographs)
 
-    training, feeding = training_contenders(train, tiles, store)
-    storing, megabytes = storage_contenders(photographs, store, jpegs, folder)
-    decoding = decoding_contenders(jpegs)
-    rates = measure([*training, *feeding, *storing, *decoding], seconds, rounds)
+    rates = measure([*feeding, *storing, *decoding], seconds, rounds)
+    megapixels = sum(picture.size for _, picture in photographs) / 3e6
+    a_step = train.batch_size * len(SCALES)
 
-    step = f"{train.batch_size} tiles of each scale {SCALES}"
-    lines = [
-        "Machine: " + machine(),
-        "",
-        f"Photographs: {len(photographs)}, {megapixels:.1f} megapixels. "
-        f"Each figure: median of {rounds} rounds of {seconds:g} s.",
-        "",
-        f"**Feed beside training** ({train.network.name}, {step} in a step, {tile.size}x{tile.size} "
-        "low-resolution pixels and their originals)",
-        "",
-        *table(
-            ["", "steps/s", "tiles/s", "times training", "worst round"],
-            [
-                [
-                    contender.name,
-                    number(median(rates[contender.name]) / (train.batch_size * len(SCALES))),
-                    number(median(rates[contender.name])),
-                    *spread(rates[contender.name], rates[training[0].name]),
-                ]
-                for contender in [*training, *feeding]
-            ],
-        ),
-        "",
-        f"**Ways to store tiles** ({SIDE}x{SIDE}, shuffled, uint8 batches of {BATCH}, warm)",
-        "",
-        *table(
-            ["", "tiles/s", "times ours", "MB", "how"],
-            [
-                [
-                    contender.name,
-                    number(median(rates[contender.name])),
-                    spread(rates[contender.name], rates[storing[0].name])[0],
-                    number(megabytes[contender.name]),
-                    contender.note,
-                ]
-                for contender in storing
-            ],
-        ),
-        "",
-        "**Decoding the photographs** (JPEG, quality 95, 4:2:0, from memory)",
-        "",
-        *table(
-            ["", "images/s", "megapixels/s", "times Pillow, one thread"],
-            [
-                [
-                    contender.name,
-                    number(median(rates[contender.name])),
-                    number(median(rates[contender.name]) * megapixels / len(photographs)),
-                    spread(rates[contender.name], rates[decoding[0].name])[0],
-                ]
-                for contender in decoding
-            ],
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+    def row(contender: Contender, group: list[Contender], *scaled: float) -> list[Any]:
+        """Name, the median rate in each of several units, and ratios to the first of the group."""
+        own, first = rates[contender.name], rates[group[0].name]
+        return [contender.name, *(scale * median(own) for scale in scaled), *ratios(own, first)]
+
+    feed_rows = [row(c, feeding, 1 / a_step, 1) for c in feeding]
+    storage_rows = [[*row(c, storing, 1), folder_size(folder / c.name) / 1e6] for c in storing]
+    decode_rows = [row(c, decoding, len(photographs) / megapixels, 1) for c in decoding]
+    return "\n".join(
+        [
+            f"{machine()}; {len(photographs)} photographs, {megapixels:.1f} megapixels; "
+            f"medians of {rounds} rounds of {seconds:g} s.\n",
+            f"Feed beside training: `{train.network.name}`, {train.batch_size} tiles of each scale "
+            f"{SCALES} in a step,\na tile being {tile.size}x{tile.size} low-resolution pixels and "
+            f"their original; {len(tiles):,} tiles in the index.\n",
+            *table(["", "steps/s", "tiles/s", "x training", "(all rounds)"], feed_rows),
+            f"\nWays to store: {SIDE}x{SIDE} tiles in random order, uint8 batches of {BATCH}.\n",
+            *table(["", "tiles/s", "x ours", "(all rounds)", "MB on disk"], storage_rows),
+            "\nDecoding the photographs: JPEG, quality 95, 4:2:0, from memory.\n",
+            *table(
+                ["", "images/s", "megapixels/s", "x Pillow, 1 thread", "(all rounds)"], decode_rows
+            ),
+            "",
+        ]
+    )
 
 
-# The data.
+# What the contenders work on
 
 
-def settings(name: str) -> dict[str, Any]:
+def settings(pipeline: str) -> dict[str, Any]:
     """The parameters of a pipeline as `conf/base` has them."""
-    loaded = OmegaConf.to_container(OmegaConf.load(CONFIGURATION / f"parameters_{name}.yml"))
-    return loaded[name]
+    path = CONFIGURATION / f"parameters_{pipeline}.yml"
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return loaded[pipeline]
+
+
+def oriented_sample() -> Iterator[tuple[str, Picture]]:
+    """The embedded sample in its eight orientations: more than fits into a processor's cache."""
+    for name, picture in sample_photographs():
+        for turns in range(4):
+            turned = np.rot90(picture, turns)
+            yield f"{name} {turns}", np.ascontiguousarray(turned)
+            yield f"{name} {turns} mirrored", np.ascontiguousarray(turned[:, ::-1])
 
 
 def folder_photographs(folder: Path) -> Iterator[tuple[str, Picture]]:
-    """The first readable photographs of a folder that are large enough for tiles of every scale."""
+    """The first photographs of a folder that are large enough for tiles of every scale."""
     collection = list_folder(folder)
 
-    def readable() -> Iterator[tuple[str, Picture]]:
+    def usable() -> Iterator[tuple[str, Picture]]:
         for path in collection.files["path"]:
             try:
                 picture = decode_picture(collection.read(path)).pixels
@@ -184,83 +161,67 @@ def folder_photographs(folder: Path) -> Iterator[tuple[str, Picture]]:
             if min(picture.shape[:2]) >= 2 * SIDE:
                 yield path, picture
 
-    return islice(readable(), MOST_PHOTOGRAPHS)
+    return islice(usable(), MOST_PHOTOGRAPHS)
 
 
 def prepare(
-    photographs: list[tuple[str, Picture]], folder: Path, parameters: TileParameters
+    photographs: Photographs, folder: Path, parameters: TileParameters
 ) -> tuple[PictureStore, pd.DataFrame]:
-    """Write the picture store and the tile index, with the project's own functions."""
+    """Store pictures and index their tiles as the pipelines do; the tiles of split `train`."""
+    names = [name for name, _ in photographs]
 
     def pictures() -> Iterator[StoredPicture]:
-        for name, picture in photographs:
-            yield StoredPicture(name, 1, picture)
+        for name, original in photographs:
+            yield StoredPicture(name, 1, original)
             for scale in SCALES:
-                yield StoredPicture(name, scale, degrade(picture, scale, "unsplash"))
+                yield StoredPicture(name, scale, degrade(original, scale, DEGRADATION))
 
-    names = [name for name, _ in photographs]
     write_pictures(folder / "pictures", PictureStream(digest(names), pictures()))
     store = PictureStore(folder / "pictures")
     pairs = pd.DataFrame(
-        {
-            "photograph": name,
-            "scale": scale,
-            "enlargement": scale,
-            "split": "val" if name == names[-1] else "train",
-            "status": "ok",
-        }
-        for scale in SCALES
-        for name in names
+        [(name, scale, scale, "ok") for scale in SCALES for name in names],
+        columns=["photograph", "scale", "enlargement", "status"],
     )
+    # Nobody validates here, but an index without validation tiles is refused.
+    pairs["split"] = np.where(pairs["photograph"] == names[-1], "val", "train")
     write_tiles(folder / "tiles", index_tiles(pairs, store, parameters))
     tiles = read_tiles(folder / "tiles")
     return store, tiles[tiles["split"] == "train"]
 
 
-# The contenders.
+# Feed beside training
 
 
-def training_contenders(
+def feed_contenders(
     parameters: TrainParameters, tiles: pd.DataFrame, store: PictureStore
-) -> tuple[list[Contender], list[Contender]]:
-    """Training from one batch in memory and from the feed, and the feed alone; in tiles/s."""
+) -> list[Contender]:
+    """Training from memory, which everything is compared with; from the feed; the feed alone."""
     from isr_pipeline.training.feed import TileFeed
 
     def feed() -> TileFeed:
         return TileFeed(tiles, store, parameters.batch_size, parameters.seed, parameters.augment)
 
-    model = compiled_model(parameters)
     a_step = parameters.batch_size * len(SCALES)
-    fixed = feed().batch(0)
-    alone, threaded = feed(), feed()
-    numbered = (alone.batch(number) for number in count())
-    batches = threaded.batches()
-    return (
-        [
-            Contender(
-                "training, one batch from memory",
-                lambda seconds: a_step * fit_rate(model, repeat(fixed), seconds),
-            ),
-            Contender(
-                "training, from the feed",
-                lambda seconds: a_step * fit_rate(model, feed().batches(), seconds),
-            ),
-        ],
-        [
-            Contender(
-                "feed alone, `batch(n)`",
-                lambda seconds: a_step * stream_rate(numbered, seconds),
-            ),
-            Contender(
-                "feed alone, `batches()`",
-                lambda seconds: a_step * stream_rate(batches, seconds),
-            ),
-        ],
-    )
+    model = compiled_model(parameters)
+    fixed, alone = feed().batch(0), feed()
+    one_by_one = (alone.batch(number) for number in count())
+    made_ahead = feed().batches()
+    return [
+        Contender(
+            "training, one batch kept in memory",
+            lambda seconds: a_step * fit_rate(model, (fixed for _ in count()), seconds),
+        ),
+        Contender(
+            "training from the feed",
+            lambda seconds: a_step * fit_rate(model, feed().batches(), seconds),
+        ),
+        Contender("feed alone, `batch(n)`", lambda s: a_step * stream_rate(one_by_one, s)),
+        Contender("feed alone, `batches()`", lambda s: a_step * stream_rate(made_ahead, s)),
+    ]
 
 
 def compiled_model(parameters: TrainParameters) -> Any:
-    """The configured network, ready to be fitted as `training.fit` fits it."""
+    """The configured network, compiled as `training.fit` does it."""
     import keras
 
     from isr_pipeline.training.fit import training_model
@@ -271,150 +232,303 @@ def compiled_model(parameters: TrainParameters) -> Any:
     keras.config.set_dtype_policy(choose_precision(parameters.precision))
     network = build_network(parameters.network.name, SCALES, **parameters.network.sizes)
     model = training_model(network, list(SCALES))
-    keras.config.set_dtype_policy("float32")
-    average = parameters.average
+    average = {"use_ema": True, "ema_momentum": parameters.average} if parameters.average else {}
     model.compile(
-        keras.optimizers.Adam(
-            parameters.learning_rate.peak, use_ema=average is not None, ema_momentum=average or 0.99
-        ),
+        keras.optimizers.Adam(parameters.learning_rate.peak, **average),
         loss=dict.fromkeys(model.output_names, LOSSES[parameters.loss]),
-        metrics={
-            name: [METRICS[metric] for metric in parameters.metrics] for name in model.output_names
-        },
+        metrics={name: [METRICS[m] for m in parameters.metrics] for name in model.output_names},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return model
 
 
-def fit_rate(model: Any, batches: Iterator[Any], seconds: float) -> float:
-    """Steps a second of `model.fit`, the first ones left out."""
+def fit_rate(model: Any, batches: Any, seconds: float) -> float:
+    """Steps per second of `model.fit`, without the first."""
     import keras
 
     class Stopwatch(keras.callbacks.Callback):
-        began = ended = 0.0
-        steps = 0
+        """Ends the training when the time is over."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps, self.began, self.ended = -WARM_UP, 0.0, 0.0
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-            self.ended = time.perf_counter()
-            self.steps = batch + 1 - WARM_UP
+            self.steps, self.ended = self.steps + 1, time.perf_counter()
             if self.steps == 0:
                 self.began = self.ended
-            elif self.steps > 0 and self.ended - self.began >= seconds:
-                self.model.stop_training = True
+            self.model.stop_training = self.steps > 0 and self.ended - self.began >= seconds
 
-    watch = Stopwatch()
-    model.fit(batches, steps_per_epoch=10**9, callbacks=[watch], shuffle=False, verbose=0)
-    if hasattr(batches, "close"):
-        batches.close()
-    return watch.steps / (watch.ended - watch.began)
+    stopwatch = Stopwatch()
+    model.fit(batches, steps_per_epoch=10**6, callbacks=[stopwatch], shuffle=False, verbose=0)
+    batches.close()
+    return stopwatch.steps / (stopwatch.ended - stopwatch.began)
 
 
-def storage_contenders(
-    photographs: list[tuple[str, Picture]],
-    store: PictureStore,
-    jpegs: list[bytes],
-    folder: Path,
-) -> tuple[list[Contender], dict[str, float]]:
-    """The same tiles, stored in several ways and read in random order; and their megabytes."""
-    places = [
+# Ways to store
+
+
+def storage_contenders(photographs: Photographs, folder: Path) -> list[Contender]:
+    """The same tiles, stored in several ways, each in a folder of the contender's name."""
+    ways: dict[str, Callable[[Photographs, Path], Iterator[NDArray[np.uint8]]]] = {
+        "pictures in one memory-mapped file (ours)": from_store,
+        "array in RAM": from_memory,
+        "TFRecord of raw tiles, `tf.data`": from_records,
+        "JPEG pictures, decoded once for all their tiles": from_jpeg_pictures,
+        "JPEG pictures, decoded for each tile": from_jpeg_tiles,
+        "one PNG file per tile": from_png_files,
+        "Parquet of PNG": from_parquet,
+    }
+
+    def contender(name: str, way: Callable[..., Iterator[NDArray[np.uint8]]]) -> Contender:
+        (folder / name).mkdir()
+        batches = way(photographs, folder / name)
+        return Contender(name, lambda seconds: BATCH * stream_rate(batches, seconds))
+
+    return [contender(name, way) for name, way in ways.items()]
+
+
+def from_store(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """Slices of the picture store."""
+    originals = (StoredPicture(name, 1, picture) for name, picture in photographs)
+    write_pictures(folder / "pictures", PictureStream("", originals))
+    store, places = PictureStore(folder / "pictures"), tile_places(photographs)
+    names = [name for name, _ in photographs]
+
+    def tiles() -> Iterator[Picture]:
+        for number in in_random_order(len(places)):
+            photo, y, x = places[number]
+            yield store.picture(names[photo], 1)[y : y + SIDE, x : x + SIDE]
+
+    return batched(tiles())
+
+
+def from_memory(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """Elements of one array `(tiles, SIDE, SIDE, 3)`."""
+    array = np.stack(cut(photographs))
+    order = in_random_order(len(array))
+    return (array[list(islice(order, BATCH))] for _ in count())
+
+
+def from_records(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """A TFRecord of raw bytes, shuffled by a buffer and made ahead on all cores by `tf.data`."""
+    import tensorflow as tf
+
+    path = str(folder / "tiles.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for tile in cut(photographs):
+            writer.write(tile.tobytes())
+    batches = (
+        tf.data.TFRecordDataset(path)
+        .repeat()
+        .shuffle(1024)
+        .batch(BATCH, drop_remainder=True)
+        .map(
+            lambda raw: tf.reshape(tf.io.decode_raw(raw, tf.uint8), (BATCH, SIDE, SIDE, 3)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .prefetch(4)
+    )
+    return batches.as_numpy_iterator()
+
+
+def from_jpeg_pictures(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """Pictures in random order, all tiles of each together: less of a shuffle than the others."""
+    paths = write_files(map(encode_jpeg, pictures_of(photographs)), folder)
+    places = pd.DataFrame(tile_places(photographs), columns=["photo", "y", "x"])
+    by_photo = {int(str(photo)): rows.to_numpy()[:, 1:] for photo, rows in places.groupby("photo")}
+
+    def tiles() -> Iterator[Picture]:
+        for photo in in_random_order(len(paths)):
+            picture = decode_opencv(paths[photo].read_bytes())
+            for y, x in by_photo[photo]:
+                yield picture[y : y + SIDE, x : x + SIDE]
+
+    return batched(tiles())
+
+
+def from_jpeg_tiles(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """Tiles in random order, each from its whole picture."""
+    paths = write_files(map(encode_jpeg, pictures_of(photographs)), folder)
+    places = tile_places(photographs)
+
+    def tiles() -> Iterator[Picture]:
+        for number in in_random_order(len(places)):
+            photo, y, x = places[number]
+            yield decode_opencv(paths[photo].read_bytes())[y : y + SIDE, x : x + SIDE]
+
+    return batched(tiles())
+
+
+def from_png_files(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """A file for each tile."""
+    paths = write_files(map(encode_png, cut(photographs)), folder)
+    return batched(
+        decode_opencv(paths[number].read_bytes()) for number in in_random_order(len(paths))
+    )
+
+
+def from_parquet(photographs: Photographs, folder: Path) -> Iterator[NDArray[np.uint8]]:
+    """Row groups in random order, their rows too: less of a shuffle than the others."""
+    pngs = pa.table({"png": [encode_png(tile) for tile in cut(photographs)]})
+    pq.write_table(pngs, folder / "tiles.parquet", row_group_size=BATCH, compression="none")
+    file = pq.ParquetFile(folder / "tiles.parquet", memory_map=True)
+
+    def tiles() -> Iterator[Picture]:
+        for group in in_random_order(file.num_row_groups):
+            column = file.read_row_group(group)["png"]
+            for row in np.random.default_rng().permutation(len(column)):
+                yield decode_opencv(column[int(row)].as_buffer())
+
+    return batched(tiles())
+
+
+def tile_places(photographs: Photographs) -> list[tuple[int, int, int]]:
+    """Number of the photograph, row and column of every tile; they do not overlap."""
+    return [
         (photo, y, x)
         for photo, (_, picture) in enumerate(photographs)
         for y in range(0, picture.shape[0] - SIDE + 1, SIDE)
         for x in range(0, picture.shape[1] - SIDE + 1, SIDE)
     ]
-    names = [name for name, _ in photographs]
-    pixels = [picture for _, picture in photographs]
-    cut = [cut_tile(pixels[photo], y, x) for photo, y, x in places]
-    array = np.stack(cut)
-    pngs = [cv2.imencode(".png", tile[..., ::-1])[1].tobytes() for tile in cut]
 
-    def from_store() -> Iterator[Picture]:
-        for place in shuffled(len(places)):
-            photo, y, x = places[place]
-            yield cut_tile(store.picture(names[photo], 1), y, x)
 
-    def from_jpeg_each() -> Iterator[Picture]:
-        for place in shuffled(len(places)):
-            photo, y, x = places[place]
-            yield cut_tile(decode(jpegs[photo]), y, x)
+def cut(photographs: Photographs) -> list[Picture]:
+    pictures = pictures_of(photographs)
+    return [pictures[photo][y : y + SIDE, x : x + SIDE] for photo, y, x in tile_places(photographs)]
 
-    of_photo: dict[int, list[tuple[int, int]]] = {}
-    for photo, y, x in places:
-        of_photo.setdefault(photo, []).append((y, x))
 
-    def from_jpeg_once() -> Iterator[Picture]:
-        for photo in shuffled(len(jpegs)):
-            picture = decode(jpegs[photo])
-            for y, x in of_photo[photo]:
-                yield cut_tile(picture, y, x)
+def pictures_of(photographs: Photographs) -> list[Picture]:
+    return [picture for _, picture in photographs]
 
-    png_folder = folder / "png"
-    png_folder.mkdir()
-    for place, png in enumerate(pngs):
-        (png_folder / f"{place}.png").write_bytes(png)
 
-    def from_png_files() -> Iterator[Picture]:
-        for place in shuffled(len(places)):
-            yield decode((png_folder / f"{place}.png").read_bytes())
+def in_random_order(length: int) -> Iterator[int]:
+    """The numbers below `length` in a random order, then in another, without end."""
+    generator = np.random.default_rng(0)
+    while True:
+        yield from generator.permutation(length).tolist()
 
-    parquet = folder / "tiles_png.parquet"
-    pq.write_table(pa.table({"png": pngs}), parquet, row_group_size=BATCH, compression="none")
-    opened = pq.ParquetFile(parquet, memory_map=True)
 
-    def from_parquet() -> Iterator[Picture]:
-        for group in shuffled(opened.num_row_groups):
-            column = opened.read_row_group(group)["png"]
-            for row in np.random.default_rng().permutation(len(column)):
-                yield decode(column[int(row)].as_buffer())
+def batched(tiles: Iterator[Picture]) -> Iterator[NDArray[np.uint8]]:
+    return (np.stack(list(islice(tiles, BATCH))) for _ in count())
 
-    records = folder / "tiles.tfrecord"
 
-    def from_ram() -> Iterator[NDArray[np.uint8]]:
-        order = shuffled(len(array))
-        while True:
-            yield array[list(islice(order, BATCH))]
+def encode_png(tile: Picture) -> bytes:
+    return cv2.imencode(".png", tile[..., ::-1])[1].tobytes()
 
-    streams: list[tuple[str, Iterator[Any], float, str]] = [
-        (
-            "picture store, memory-mapped (ours)",
-            batched(from_store()),
-            sum(picture.nbytes for picture in pixels),
-            "slices of the whole pictures; tiles may overlap at no cost",
-        ),
-        ("array in RAM", from_ram(), array.nbytes, "must fit"),
-        (
-            "TFRecord, raw",
-            from_records(cut, records),
-            records.stat().st_size,
-            "`tf.data` on all cores, shuffle buffer of 1024",
-        ),
-        (
-            "whole JPEG, decoded once for all its tiles",
-            batched(from_jpeg_once()),
-            sum(map(len, jpegs)),
-            "a photograph's tiles come together; pixels lossy",
-        ),
-        (
-            "whole JPEG, decoded for each tile",
-            batched(from_jpeg_each()),
-            sum(map(len, jpegs)),
-            "shuffled like ours; pixels lossy",
-        ),
-        (
-            "one PNG file per tile",
-            batched(from_png_files()),
-            sum(map(len, pngs)),
-            f"{len(pngs)} files",
-        ),
-        (
-            "Parquet of PNG",
-            batched(from_parquet()),
-            parquet.stat().st_size,
-            f"shuffled row groups of {BATCH}",
-        ),
+
+def write_files(contents: Iterable[bytes], folder: Path) -> list[Path]:
+    paths = []
+    for number, content in enumerate(contents):
+        paths.append(folder / str(number))
+        paths[-1].write_bytes(content)
+    return paths
+
+
+def folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# Decoding
+
+
+def decode_contenders(photographs: Photographs) -> list[Contender]:
+    """Pillow and OpenCV, on one thread and on two; in megapixels per second."""
+    jpegs = [encode_jpeg(picture) for picture in pictures_of(photographs)]
+
+    def contender(name: str, decode: Callable[[bytes], Picture], threads: int) -> Contender:
+        def all_at_once() -> Iterator[float]:
+            with ThreadPoolExecutor(threads) as pool:
+                while True:
+                    yield sum(picture.size for picture in pool.map(decode, jpegs)) / 3e6
+
+        passes = all_at_once()
+        megapixels = next(passes)
+        return Contender(
+            f"{name}, {threads} thread{'s' if threads > 1 else ''}",
+            lambda seconds: megapixels * stream_rate(passes, seconds, warm_up=1),
+        )
+
+    return [
+        contender(name, decode, threads)
+        for threads in (1, 2)
+        for name, decode in (("Pillow", decode_pillow), ("OpenCV", decode_opencv))
     ]
-    contenders = [
-        Contender(name, lambda seconds, stream=stream: BATCH * stream_rate(stream, seconds), note)
-        for name, stream, _, note in streams
-    ]
-    return contenders, {name: size / 1e6 for name, _, size, _ in streams}
+
+
+def decode_pillow(data: bytes) -> Picture:
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def decode_opencv(data: Any) -> Picture:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+# Measuring and showing
+
+
+def measure(
+    contenders: list[Contender], seconds: float, rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """The rates of each contender, one a round; all take turns."""
+    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    with tqdm(total=rounds * len(contenders), disable=None, leave=False) as bar:
+        for _ in range(rounds):
+            for contender in contenders:
+                bar.set_description(contender.name)
+                rates[contender.name].append(contender.rate(seconds))
+                bar.update()
+    return {name: np.array(values) for name, values in rates.items()}
+
+
+def stream_rate(stream: Iterator[Any], seconds: float, warm_up: int = WARM_UP) -> float:
+    """Items per second of an endless stream, without the first."""
+    for _ in range(warm_up):
+        next(stream)
+    began, items = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        next(stream)
+        items += 1
+    return items / passed
+
+
+def median(values: NDArray[np.float64]) -> float:
+    return statistics.median(values.tolist())
+
+
+def ratios(values: NDArray[np.float64], reference: NDArray[np.float64]) -> list[Any]:
+    """Median ratio, and its range over the rounds."""
+    each = values / reference
+    return [median(each), f"{number(each.min())} to {number(each.max())}"]
+
+
+def number(value: float) -> str:
+    """Three digits, or as many as stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def table(head: list[str], rows: list[list[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
+    cells = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+    alignment = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(row)} |" for row in [head, alignment, *cells]]
+
+
+def machine() -> str:
+    """Processor, GPUs and versions in one line."""
+    import tensorflow as tf
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = models[0].partition(":")[2].strip() if models else processor
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return (
+        f"{processor}, {os.cpu_count()} cores, {gpus or 'no'} GPU; "
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

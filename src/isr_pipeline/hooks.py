@@ -33,7 +33,14 @@ class TrackingHooks(MlflowHook):
     def after_context_created(self, context: KedroContext) -> None:
         tracking.start_afresh()
         self._context = context
-        super().after_context_created(context)
+        try:
+            super().after_context_created(context)
+        except ConnectionError as error:
+            tracking.give_up(error)
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy"):
+                raise  # a mistake in mlflow.yml is for its author to see
+            tracking.give_up(error)
 
     @hook_impl
     def after_catalog_created(

@@ -1,0 +1,121 @@
+import pytest
+
+
+def one_line(process):
+    lines = process.stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
+    assert len(errors) == 1, process.stderr
+    return errors[0]
+
+
+def test_training_on_an_unprepared_clone_says_what_to_run_first(empty_project):
+    error = one_line(empty_project.kedro("run", "--pipelines=train", "--env=test"))
+    assert "kedro run --pipelines=ingest,pair,tile --env=test" in error
+
+
+def test_evaluating_a_prepared_clone_asks_only_for_what_is_missing(empty_project):
+    assert empty_project.kedro("run", "--pipelines=prepare").returncode == 0
+    error = one_line(empty_project.kedro("run", "--pipelines=evaluate"))
+    assert error.endswith("kedro run --pipelines=train")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("train.epochs=many", ["train", "epochs", "integer"]),
+        ("train.learning_rate.peak=-1", ["learning_rate.peak", "greater than 0"]),
+        ("train.epcohs=3", ["epcohs"]),
+        ("pair.scales=7", ["pair", "scales"]),
+        ("split.test=0.95", ["validation + test must stay below 1"]),
+    ],
+)
+def test_a_wrong_parameter_fails_before_any_node_with_its_name(empty_project, parameters, words):
+    error_process = empty_project.kedro("run", "--env=test", f"--params={parameters}")
+    assert error_process.returncode != 0
+    assert "Traceback" not in error_process.stderr
+    for word in words:
+        assert word in error_process.stderr
+    assert not (empty_project.folder / "data").exists()
+
+
+def test_photos_without_a_folder_says_how_to_name_one(empty_project):
+    error = one_line(empty_project.kedro("run", "--env=photos"))
+    assert "--params=photos=<folder>" in error
+
+
+def test_a_folder_that_is_not_there_is_named(empty_project):
+    error = one_line(empty_project.kedro("run", "--env=photos", "--params=photos=/no/such"))
+    assert "/no/such" in error
+
+
+def test_unsplash_without_data_and_credentials_says_what_to_fetch(empty_project):
+    error = one_line(empty_project.kedro("run", "--env=unsplash"))
+    assert "quadeer15sh/image-super-resolution-from-unsplash" in error
+    assert "image_data.csv" in error
+
+
+def test_neither_listing_nor_ingesting_imports_tensorflow(empty_project):
+    code = """
+import sys
+from pathlib import Path
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path.cwd())
+assert "train" in dict(pipelines)
+loaded = {"tensorflow", "keras", "jax", "torch"} & set(sys.modules)
+assert not loaded, f"listing loaded {loaded}"
+with KedroSession.create(Path.cwd(), env="test") as session:
+    session.run(pipeline_names=["ingest"])
+loaded = {"tensorflow", "keras", "jax", "torch"} & set(sys.modules)
+assert not loaded, f"ingesting loaded {loaded}"
+print("clean")
+"""
+    process = empty_project.python("-c", code)
+    assert process.stdout.strip().endswith("clean"), process.stderr
+
+
+def test_a_tracking_server_that_is_away_costs_one_warning_and_no_run(empty_project):
+    run = empty_project.kedro(
+        "run", "--env=test", "--pipelines=ingest", MLFLOW_TRACKING_URI="http://127.0.0.1:9"
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("WARNING") == 1
+    assert "http://127.0.0.1:9 is away" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert (empty_project.folder / "data/02_intermediate/test/photo_index.parquet").is_file()
+
+
+def test_a_tracking_server_that_breaks_costs_one_warning_and_no_run(empty_project):
+    """A server that answers everything with an error, as one in trouble does."""
+    import http.server
+    import threading
+
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.send_response(500)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        run = empty_project.kedro(
+            "run",
+            "--env=test",
+            "--pipelines=ingest",
+            MLFLOW_TRACKING_URI=f"http://127.0.0.1:{server.server_port}",
+        )
+    finally:
+        server.shutdown()
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("tracking is lost") == 1
+    assert "Traceback" not in run.stderr
+    assert (empty_project.folder / "data/02_intermediate/test/photo_index.parquet").is_file()

@@ -1,0 +1,50 @@
+import pandas as pd
+import pytest
+from conftest import made_photograph
+from PIL import Image
+
+
+def test_the_real_part_of_the_data_set_goes_all_the_way(empty_project, unsplash_folder):
+    run = empty_project.kedro(
+        "run",
+        "--env=unsplash",
+        f"--params=unsplash={unsplash_folder},train.epochs=1,train.steps_per_epoch=3,"
+        "train.validation_tiles=8,tile.stride=32",
+    )
+    assert run.returncode == 0, run.stderr
+    assert "originals: 1212 missing, 42 ok; partners: 3642 missing, 120 ok" in run.stderr
+    assert len(run.stderr.splitlines()) < 45
+    scores = pd.read_csv(empty_project.path("08_reporting", "scores.csv", "unsplash"))
+    scores = scores.set_index(["scale", "method"])
+    # Known of the data set, over all its pictures: the order of input, bicubic, and what they are.
+    for scale, (low, high) in {2: (28, 40), 4: (24, 36), 6: (22, 34)}.items():
+        bicubic = scores.loc[(scale, "bicubic"), "psnr_rgb"]
+        assert low < bicubic < high
+        assert scores.loc[(scale, "input as it is"), "gain_db"] == pytest.approx(-1.5, abs=1)
+
+
+@pytest.mark.parametrize("degradation", ["unsplash", "bicubic"])
+def test_anybodys_folder_goes_all_the_way_whatever_lies_in_it(tmp_path_factory, degradation):
+    from end_to_end.conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("photos"))
+    folder = project.folder / "my pictures"
+    (folder / "summer 2024").mkdir(parents=True)
+    for number, suffix in enumerate(("jpg", "png", "webp", "tif", "bmp")):
+        picture = Image.fromarray(made_photograph(240 + number, 320, seed=number))
+        picture.save(folder / "summer 2024" / f"{number}.{suffix}")
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (folder / "empty.png").write_bytes(b"")
+    run = project.kedro(
+        "run",
+        "--env=photos",
+        f"--params=photos={folder},pair.degradation={degradation},train.epochs=1,"
+        "train.steps_per_epoch=2,train.validation_tiles=2,tile.stride=32",
+    )
+    assert run.returncode == 0, run.stderr
+    index = pd.read_parquet(project.path("02_intermediate", "photo_index.parquet", "photos"))
+    assert (index["status"] == "ok").sum() == 5
+    assert set(index["status"]) >= {"ok", "not_an_image", "empty"}
+    scores = pd.read_csv(project.path("08_reporting", "scores.csv", "photos"))
+    assert set(scores["protocol"]) == {degradation}

@@ -1,0 +1,119 @@
+import json
+import re
+
+import mlflow
+import pandas as pd
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def client(run_project):
+    return mlflow.MlflowClient(f"sqlite:///{run_project.folder}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def first_run(client):
+    experiment = client.get_experiment_by_name("isr_pipeline")
+    return client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])[0]
+
+
+def artifacts(client, run, folder):
+    return {item.path for item in client.list_artifacts(run.info.run_id, folder)}
+
+
+def test_the_screen_is_ours_alone(run_project):
+    lines = [line for line in run_project.run.stderr.splitlines() if line.strip()]
+    foreign = ("Traceback", "Warning", "WARNING", "oneDNN", "absl", "cuda", "deprecat", "retracing")
+    assert not [line for line in lines if any(word in line for word in foreign)]
+    assert re.search(r"x2\s+network", run_project.run.stderr)
+    assert "Where to look next" in run_project.run.stderr
+    assert str(run_project.path("08_reporting", "comparison_panels.png")) in run_project.run.stderr
+
+
+def test_every_arrow_left_its_file(run_project):
+    for layer, names in {
+        "02_intermediate": ["photo_index.parquet"],
+        "03_primary": ["pairs.parquet", "pictures/manifest.json"],
+        "05_model_input": ["tiles/manifest.json"],
+        "06_models": ["network.keras", "champion/network.keras", "champion/record.json"],
+        "07_model_output": ["picture_scores.parquet"],
+        "08_reporting": ["scores.csv", "training_history.csv", "report_comparison.csv"],
+    }.items():
+        for name in names:
+            assert run_project.path(layer, name).is_file(), name
+
+
+@pytest.mark.parametrize(
+    "name", ["comparison_panels", "learning_curves", "epoch_times", "network_table"]
+)
+def test_figures_are_pictures_with_something_on_them(run_project, name):
+    picture = Image.open(run_project.path("08_reporting", f"{name}.png")).convert("L")
+    assert min(picture.size) > 150
+    assert len(picture.getcolors()) > 20
+
+
+def test_the_sample_was_read_from_the_kaggle_layout(run_project):
+    index = pd.read_parquet(run_project.path("02_intermediate", "photo_index.parquet"))
+    assert len(index) == 28
+    assert (index["status"] == "ok").all()
+    root = run_project.folder / "data/01_raw/sample/Image Super Resolution - Unsplash"
+    assert (root / "image_data.csv").read_bytes().startswith(b"low_res,high_res\r\n")
+
+
+def test_parameters_are_logged_flattened(first_run):
+    parameters = first_run.data.params
+    assert parameters["train.learning_rate.schedule"] == "cosine"
+    assert parameters["train.network.autoencoder.features"] == "8"
+    assert parameters["pair.scales"] == "[2, 4, 6]"
+    assert not [name for name in parameters if name in ("train", "pair", "tile")]
+
+
+def test_metrics_came_by_epoch_in_groups(client, first_run):
+    history = client.get_metric_history(first_run.info.run_id, "val/psnr_x2")
+    assert [point.step for point in history] == [1, 2]
+    assert {"train/loss", "val/loss", "epoch/seconds", "test/x2/gain_db"} <= set(
+        first_run.data.metrics
+    )
+
+
+def test_figures_tables_and_lineage_are_logged(client, first_run):
+    assert "figures/comparison_panels.png" in artifacts(client, first_run, "figures")
+    assert "tables/picture_scores.json" in artifacts(client, first_run, "tables")
+    inputs = first_run.inputs.dataset_inputs
+    assert [item.dataset.name for item in inputs] == ["test pairs"]
+    assert inputs[0].dataset.digest
+
+
+def test_the_model_is_logged_with_signature_and_pins_and_is_champion(client, run_project):
+    version = client.get_model_version_by_alias("isr_pipeline_test", "champion")
+    record = json.loads(version.tags["record"])
+    saved = json.loads(run_project.path("06_models", "champion/record.json").read_text())
+    assert record == saved
+    mlflow.set_tracking_uri(f"sqlite:///{run_project.folder}/mlflow.db")
+    info = mlflow.models.get_model_info("models:/isr_pipeline_test@champion")
+    assert info.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, -1, -1, 3)
+    folder = mlflow.artifacts.download_artifacts("models:/isr_pipeline_test@champion")
+    requirements = (run_project.folder / folder / "requirements.txt").read_text().split()
+    assert all("==" in line for line in requirements)
+    assert any(line.startswith("tensorflow==") for line in requirements)
+
+
+def test_a_second_run_does_no_work_twice_and_compares_with_the_champion(run_project, client):
+    again = run_project.kedro("run", "--env=test", "--params=train.epochs=1")
+    assert again.returncode == 0, again.stderr
+    assert "The pictures are stored already: nothing to do" in again.stderr
+    assert "The tiles are indexed already: nothing to do" in again.stderr
+    assert re.search(r"The champion stays: |A new champion: ", again.stderr)
+    versions = client.search_model_versions("name='isr_pipeline_test'")
+    scores = {int(v.version): float(v.tags["score"]) for v in versions}
+    champion = client.get_model_version_by_alias("isr_pipeline_test", "champion")
+    assert scores[int(champion.version)] == max(scores.values())
+
+
+@pytest.mark.parametrize("option", ["--pipeline=train", "--pipelines=train"])
+def test_training_runs_alone_from_what_is_prepared(run_project, option):
+    done = run_project.kedro("run", option, "--env=test", "--params=train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "Trained 1 epochs" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from conftest import made_photograph
+
+from isr_pipeline.imaging.arrays import to_uint8, to_unit
+from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.inference.predict import Predictor
+from isr_pipeline.networks import build_network
+
+SIZES = {"features": 8, "bottleneck_features": 8, "blocks": 1, "bottleneck_blocks": 1}
+
+
+def randomised(name, scales, **sizes):
+    network = build_network(name, scales, **sizes)
+    generator = np.random.default_rng(1)
+    network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    return network
+
+
+def test_a_fresh_network_gives_bicubic_as_uint8():
+    picture = made_photograph(31, 45, seed=0)
+    network = build_network("autoencoder", [3], **SIZES)
+    expected = to_uint8(resize_bicubic(picture, 93, 135))
+    difference = Predictor(network, 3)(picture).astype(int) - expected
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("autoencoder", SIZES), ("report_autoencoder", {})]
+)
+@pytest.mark.parametrize("shape", [(150, 190), (151, 187)])
+def test_parts_give_the_whole_pictures_result(name, sizes, shape):
+    network = randomised(name, [2], **sizes)
+    picture = to_unit(made_photograph(*shape, seed=3))
+    whole = Predictor(network, 2, part=512).predict(picture)
+    parts = Predictor(network, 2, part=40).predict(picture)
+    assert whole.shape == (2 * shape[0], 2 * shape[1], 3)
+    scale = np.abs(whole).max()
+    assert np.abs(whole - parts).max() < 1e-5 * scale
+
+
+def test_a_size_that_is_no_multiple_is_reached_by_one_resize():
+    network = randomised("autoencoder", [6], **SIZES)
+    picture = made_photograph(20, 30, seed=1)
+    predictor = Predictor(network, 6)
+    assert predictor(picture, (122, 183)).shape == (122, 183, 3)
+    expected = resize_bicubic(predictor.predict(to_unit(picture)), 122, 183)
+    assert np.array_equal(predictor(picture, (122, 183)), to_uint8(expected * 255))
+
+
+def test_the_mean_colour_stays():
+    picture = made_photograph(40, 60, seed=2)
+    network = build_network("autoencoder", [2], **SIZES)
+    means = Predictor(network, 2)(picture).mean((0, 1)), picture.mean((0, 1))
+    assert np.abs(means[0] - means[1]).max() < 0.5

@@ -1,0 +1,211 @@
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import ParquetDataset
+from pipelines.conftest import evaluate_parameters
+
+from isr_pipeline.champion import Champion
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import to_uint8
+from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.networks import build_network
+from isr_pipeline.pipelines.evaluate.nodes import (
+    BICUBIC,
+    INPUT,
+    NETWORK,
+    choose_champion,
+    compare_with_report,
+    digest_of_test,
+    score_pictures,
+    scored_pairs,
+    summarise_scores,
+)
+from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline
+from isr_pipeline.quality.protocol import SCORES, score_picture
+
+SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
+HISTORY = pd.DataFrame({"epoch": [1], "train_loss": [0.1], "val_loss": [0.2], "seconds": [1.0]})
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """A network that is exactly bicubic interpolation."""
+    return build_network("autoencoder", [2, 4, 6], **SIZES)
+
+
+@pytest.fixture(scope="module")
+def dead():
+    """The report's network with its last bias so low that the final ReLU passes nothing."""
+    network = build_network("report_autoencoder", [2, 4, 6])
+    last = [layer for layer in network.layers if layer.name.startswith("conv2d")][-1]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel * 0, bias - 1])
+    return network
+
+
+@pytest.fixture(scope="module")
+def scores(world, fresh):
+    return score_pictures(
+        fresh, world.pairs, world.pictures, world.photographs, evaluate_parameters()
+    )
+
+
+def of(scores, method):
+    return scores[scores["method"] == method].set_index(["photograph", "scale"])
+
+
+def test_every_test_pair_is_scored_by_every_method(world, scores):
+    expected = (world.pairs["split"] == "test").sum() * 3
+    assert len(scores) == expected > 0
+    assert set(scores["protocol"]) == {"unsplash"}
+    tested = set(world.pairs.loc[world.pairs["split"] == "test", "photograph"])
+    assert set(scores["photograph"]) == tested
+
+
+def test_a_fresh_network_scores_exactly_as_bicubic(scores):
+    # Where the size is no multiple of the scale the network's result is resized once more.
+    network, bicubic = of(scores, NETWORK)["psnr_rgb"], of(scores, BICUBIC)["psnr_rgb"]
+    assert np.allclose(network, bicubic, atol=0.25)
+    assert (network - bicubic).abs().min() < 0.01
+
+
+def test_the_baselines_are_what_they_say(world, scores):
+    pair = scored_pairs(world.pairs, "test").iloc[0]
+    truth = world.pictures.picture(pair.photograph, 1)
+    key = (pair.photograph, pair.scale)
+    as_it_is = decode_picture(world.photographs.read(pair.lr_path)).pixels
+    small = world.pictures.picture(*key)
+    bicubic = to_uint8(resize_bicubic(small, *truth.shape[:2]))
+    for method, picture in ((INPUT, as_it_is), (BICUBIC, bicubic)):
+        expected = score_picture(truth, picture, pair.scale)
+        assert of(scores, method).loc[key, list(SCORES)].to_dict() == pytest.approx(expected)
+
+
+def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
+    rows = []
+    for photograph, bicubic, network in (("a", 30.0, 31.0), ("b", 40.0, 40.5), ("c", 20.0, 23.0)):
+        for method, value in ((BICUBIC, bicubic), (NETWORK, network), (INPUT, bicubic - 2)):
+            rows.append(
+                {"protocol": "p", "photograph": photograph, "scale": 2, "method": method,
+                 "psnr_rgb": value, "psnr_y": value, "ssim_y": 0.5, "mse": 0.1,
+                 "brightest_channel_agreement": 1.0, "seconds": 1.0, "status": "ok"}
+            )  # fmt: skip
+    table, metrics = summarise_scores(pd.DataFrame(rows))
+    row = table.set_index("method").loc[NETWORK]
+    assert row["psnr_rgb"] == pytest.approx(31.5)
+    assert row["psnr_rgb_median"] == 31.0
+    assert row["gain_db"] == pytest.approx(1.5)
+    assert row["gain_db_median"] == 1.0
+    assert metrics["test"]["x2"]["gain_db"] == pytest.approx(1.5)
+
+
+def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog):
+    parameters = evaluate_parameters()
+    scores = score_pictures(dead, world.pairs, world.pictures, world.photographs, parameters)
+    assert "black everywhere" in caplog.text
+    assert of(scores, NETWORK)["psnr_rgb"].isna().all()
+    assert of(scores, NETWORK)["status"].str.startswith("collapsed").all()
+    assert of(scores, BICUBIC)["psnr_rgb"].notna().all()
+    table, metrics = summarise_scores(scores)
+    assert metrics == {"test": {}}
+    assert table.set_index("method").loc[NETWORK, "status"].str.startswith("collapsed").all()
+    comparison = compare_with_report(HISTORY, scores, world.pairs, parameters)
+    assert comparison["note"].iloc[-1].startswith("collapsed")
+    with pytest.raises(ProjectError, match="collapsed"):
+        choose_champion(dead, scores, world.pairs, world.pictures, None, parameters)
+
+
+def test_the_comparison_with_the_report_labels_the_leak(world, scores):
+    parameters = evaluate_parameters(split="val")
+    leaking = world.pairs.assign(
+        split=["val" if scale == 2 else "train" for scale in world.pairs["scale"]]
+    )
+    table = compare_with_report(HISTORY, scores, leaking, parameters)
+    assert table["method"].tolist()[0] == "the report, epoch 10"
+    assert table["val_accuracy"].iloc[0] == 0.8783
+    assert table["note"].iloc[-1] == "LEAKS: 6 of 6 photographs are trained on at another scale"
+    honest = compare_with_report(HISTORY, scores, world.pairs, evaluate_parameters())
+    assert honest["note"].iloc[-1].endswith("none of them trained on")
+
+
+def test_the_reports_training_figures_are_shown_where_the_run_has_them(world, scores):
+    history = HISTORY.assign(train_accuracy=0.9)
+    table = compare_with_report(history, scores, world.pairs, evaluate_parameters())
+    assert table[["loss", "accuracy"]].iloc[-1].tolist() == [0.1, 0.9]
+    assert table[["loss", "accuracy"]].iloc[-2].isna().all()
+
+
+def chosen(world, network, scores, champion):
+    return choose_champion(
+        network, scores, world.pairs, world.pictures, champion, evaluate_parameters()
+    )
+
+
+def test_the_first_network_becomes_champion(world, fresh, scores):
+    champion = chosen(world, fresh, scores, None)
+    assert champion.record["new"]
+    expected = of(scores, NETWORK).groupby("scale")["psnr_rgb"].mean()
+    assert champion.record["score"] == pytest.approx(expected.mean())
+    assert set(champion.record["psnr_rgb"]) == {"x2", "x4", "x6"}
+
+
+@pytest.mark.parametrize(("difference", "stays"), [(0.5, True), (-0.5, False), (0.0, True)])
+def test_the_title_moves_only_to_a_better_score_on_the_same_pictures(
+    world, fresh, scores, difference, stays
+):
+    record = chosen(world, fresh, scores, None).record
+    present = Champion("present", {**record, "score": record["score"] + difference})
+    champion = chosen(world, fresh, scores, present)
+    assert (champion.network == "present") == stays
+    assert champion.record["new"] != stays
+
+
+def test_a_champion_judged_on_other_pictures_is_scored_again(world, fresh, scores, caplog):
+    boast = {**chosen(world, fresh, scores, None).record, "score": 99.0, "test_digest": "other"}
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        champion = chosen(world, fresh, scores, Champion(fresh, boast))
+    assert "scoring it on these" in caplog.text
+    assert not champion.record["new"]  # equal is not better
+    worse = build_network("autoencoder", [2, 4, 6], **SIZES)
+    worse.set_weights([w + 0.05 for w in worse.get_weights()])
+    assert chosen(world, fresh, scores, Champion(worse, boast)).record["new"]
+
+
+def test_the_digest_names_pictures_and_protocol(world):
+    test = scored_pairs(world.pairs, "test")
+    assert digest_of_test(test) == digest_of_test(test.iloc[::-1])
+    assert digest_of_test(test) != digest_of_test(test.iloc[1:])
+    assert digest_of_test(test) != digest_of_test(test.assign(degradation="bicubic"))
+
+
+def test_a_network_of_other_scales_is_refused_by_name(world):
+    network = build_network("autoencoder", [2], **SIZES)
+    with pytest.raises(ProjectError, match=r"trained for scales \[2\], not for \[4, 6\]"):
+        score_pictures(
+            network, world.pairs, world.pictures, world.photographs, evaluate_parameters()
+        )
+
+
+def test_the_pipeline_runs_from_a_catalog(world, fresh, tmp_path):
+    def memory(value):
+        return MemoryDataset(value, copy_mode="assign")
+
+    catalog = DataCatalog(
+        {
+            "network": memory(fresh),
+            "pairs": memory(world.pairs),
+            "pictures": memory(world.pictures),
+            "photographs": memory(world.photographs),
+            "training_history": memory(HISTORY),
+            "present_champion": MemoryDataset(
+                Champion(fresh, {"test_digest": "", "score": 0.0}), copy_mode="assign"
+            ),
+            "params:evaluate": memory(evaluate_parameters(panels=1)),
+            "picture_scores": ParquetDataset(filepath=str(tmp_path / "scores.parquet")),
+        }
+    )
+    SequentialRunner().run(create_pipeline(), catalog)
+    assert len(pd.read_parquet(tmp_path / "scores.parquet")) == 9

@@ -1,0 +1,72 @@
+import io
+
+import numpy as np
+import pandas as pd
+from conftest import made_photograph
+from PIL import Image
+
+from isr_pipeline.reporting.figures import (
+    PanelRow,
+    draw_epoch_times,
+    draw_learning_curves,
+    draw_panels,
+    draw_table,
+    most_detailed_square,
+)
+
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [1, 2, 3],
+        "seconds": [60.0, 30.0, 30.0],
+        "train_loss": [0.3, 0.2, 0.1],
+        "val_loss": [0.4, 0.3, 0.2],
+        "val_psnr_x2": [30.0, 31.0, 32.0],
+    }
+)
+
+
+def rendered(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return np.asarray(Image.open(buffer))
+
+
+def test_learning_curves_show_both_splits():
+    figure = draw_learning_curves(HISTORY)
+    loss, psnr = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[0.3, 0.2, 0.1], [0.4, 0.3, 0.2]]
+    assert [line.get_label() for line in loss.lines] == ["train", "val"]
+    assert len(psnr.lines) == 1
+    assert psnr.get_ylabel() == "dB"
+    assert rendered(figure).std() > 0
+
+
+def test_epoch_times_name_the_total():
+    axes = draw_epoch_times(HISTORY).axes[0]
+    assert "2.0 min" in axes.get_title()
+    assert [bar.get_height() for bar in axes.patches] == [60.0, 30.0, 30.0]
+
+
+def test_a_table_shows_every_cell():
+    table = pd.DataFrame({"layer": ["a"], "parameters": [1110403], "cost": [2.25]})
+    cells = draw_table(table, "title").axes[0].tables[0].get_celld()
+    texts = [cell.get_text().get_text() for cell in cells.values()]
+    assert texts == ["a", "1,110,403", "2.2", "layer", "parameters", "cost"]
+
+
+def test_the_most_detailed_square_is_found():
+    picture = np.full((120, 160, 3), 100, np.uint8)
+    picture[64:96, 96:128] = made_photograph(32, 32, seed=0) // 2 * 2 ^ 85
+    top, left = most_detailed_square(picture, 32)
+    assert abs(top - 64) <= 8
+    assert abs(left - 96) <= 8
+
+
+def test_panels_have_a_whole_and_a_zoom_for_each_picture_with_its_psnr():
+    truth = made_photograph(120, 160, seed=1)
+    row = PanelRow("cat, x2", [("bicubic", truth), ("truth", truth)], [31.256, None])
+    figure = draw_panels([row, row])
+    assert len(figure.axes) == 8
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["bicubic: 31.26 dB", "truth"] * 2
+    assert rendered(figure).std() > 0
