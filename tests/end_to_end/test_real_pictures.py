@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
-from conftest import made_photograph
 from PIL import Image
+
+from conftest import made_photograph
 
 
 def test_the_real_part_of_the_data_set_goes_all_the_way(empty_project, unsplash_folder):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import made_photograph
 
+from conftest import made_photograph
 from isr_pipeline.imaging.arrays import to_uint8, to_unit
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.predict import Predictor
@@ -25,9 +25,7 @@ def test_a_fresh_network_gives_bicubic_as_uint8():
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("name", "sizes"), [("autoencoder", SIZES), ("report_autoencoder", {})]
-)
+@pytest.mark.parametrize(("name", "sizes"), [("autoencoder", SIZES), ("report_autoencoder", {})])
 @pytest.mark.parametrize("shape", [(150, 190), (151, 187)])
 def test_parts_give_the_whole_pictures_result(name, sizes, shape):
     network = randomised(name, [2], **sizes)

@@ -62,9 +62,14 @@ def test_multiply_adds_agree_with_a_count_by_hand():
     # a quarter of the pixels, doubling, twelve subpixels, bicubic 10 taps for 12 values
     f, b = 48, 64
     by_hand = (
-        9 * 3 * f + 4 * 9 * f * f + 4 * f * b / 4 + 2 * 9 * b * b / 4 + 4 * b * f / 4
-        + 9 * f * 12 + 2 * 5 * 12
-    )  # fmt: skip
+        9 * 3 * f
+        + 4 * 9 * f * f
+        + 4 * f * b / 4
+        + 2 * 9 * b * b / 4
+        + 4 * b * f / 4
+        + 9 * f * 12
+        + 2 * 5 * 12
+    )
     network = build_network("autoencoder", [2], **DEFAULT)
     assert multiply_adds_per_pixel(network, 2) == pytest.approx(by_hand / 4)
 

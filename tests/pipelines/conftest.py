@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import PROJECT, made_photograph
 
+from conftest import PROJECT, made_photograph
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.ingest.nodes import index_photographs
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters

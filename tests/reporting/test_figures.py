@@ -2,9 +2,9 @@ import io
 
 import numpy as np
 import pandas as pd
-from conftest import made_photograph
 from PIL import Image
 
+from conftest import made_photograph
 from isr_pipeline.reporting.figures import (
     PanelRow,
     draw_epoch_times,

@@ -10,7 +10,8 @@ def train_tiles(world):
 
 
 def feed(world, tiles, **changes):
-    return TileFeed(tiles, world.pictures, **{"batch_size": 3, "seed": 5, "augment": True, **changes})
+    settings = {"batch_size": 3, "seed": 5, "augment": True, **changes}
+    return TileFeed(tiles, world.pictures, **settings)
 
 
 def test_a_batch_holds_every_scale_in_its_own_size(world, train_tiles):

@@ -5,13 +5,13 @@ import textwrap
 import keras
 import numpy as np
 import pytest
-from pipelines.conftest import train_parameters
 
 from isr_pipeline.networks import at_scale
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
 from isr_pipeline.training.losses import charbonnier, psnr
 from isr_pipeline.training.parameters import TrainParameters
+from pipelines.conftest import train_parameters
 
 
 def fitted(world, folder, on_epoch=None, **changes):
@@ -27,9 +27,14 @@ def weights_of(result):
 def test_training_lowers_the_loss_and_tells_each_epoch(world, tmp_path):
     told = []
     result = fitted(
-        world, tmp_path, lambda epoch, figures: told.append((epoch, figures)),
-        epochs=6, steps_per_epoch=25, learning_rate__peak=0.004, average=None,
-    )  # fmt: skip
+        world,
+        tmp_path,
+        lambda epoch, figures: told.append((epoch, figures)),
+        epochs=6,
+        steps_per_epoch=25,
+        learning_rate__peak=0.004,
+        average=None,
+    )
     history = result.history
     assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
     assert [epoch for epoch, _ in told] == list(range(1, 7))
@@ -46,7 +51,9 @@ def test_the_network_that_is_left_is_the_best_epochs(world, tmp_path):
         lr, hr = batches[number]
         total.append(
             [
-                np.abs(np.asarray(at_scale(result.network, s)(lr[f"lr_x{s}"])) - hr[f"sr_x{s}"]).mean()
+                np.abs(
+                    np.asarray(at_scale(result.network, s)(lr[f"lr_x{s}"])) - hr[f"sr_x{s}"]
+                ).mean()
                 for s in (2, 4, 6)
             ]
         )
@@ -62,7 +69,7 @@ def test_the_same_seed_gives_the_same_network_and_another_another(world, tmp_pat
     assert not np.array_equal(weights_of(first), weights_of(other))
 
 
-class Stop(Exception):
+class InterruptionError(Exception):
     pass
 
 
@@ -91,9 +98,9 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
 
     def interrupt(epoch, figures):
         if epoch == 3:
-            raise Stop
+            raise InterruptionError
 
-    with pytest.raises(Stop):
+    with pytest.raises(InterruptionError):
         fitted(world, tmp_path / "cut", interrupt, epochs=5, **changes)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         resumed = fitted(world, tmp_path / "cut", epochs=5, **changes)
@@ -108,9 +115,9 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
 def test_other_parameters_do_not_resume(world, tmp_path, caplog):
     def interrupt(epoch, figures):
         if epoch == 2:
-            raise Stop
+            raise InterruptionError
 
-    with pytest.raises(Stop):
+    with pytest.raises(InterruptionError):
         fitted(world, tmp_path, interrupt, epochs=3)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         result = fitted(world, tmp_path, epochs=4)
@@ -160,9 +167,13 @@ def test_training_goes_on_after_kill_9(world, tmp_path):
 
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
     result = fitted(
-        world, tmp_path, epochs=20, average=None, learning_rate__peak=1e-12,
+        world,
+        tmp_path,
+        epochs=20,
+        average=None,
+        learning_rate__peak=1e-12,
         callbacks__early_stopping={"monitor": "val_loss", "patience": 2},
-    )  # fmt: skip
+    )
     assert result.facts["epochs"] < 20
 
 
@@ -187,9 +198,14 @@ def test_the_reports_network_trains_with_the_reports_settings(world, tmp_path):
         tiles[tiles["scale"] == 2],
         world.pictures,
         train_parameters(
-            network__name="report_autoencoder", loss="mean_squared_error", metrics=["accuracy"],
-            average=None, steps_per_epoch=1, epochs=1, validation_tiles=2,
-        ),  # fmt: skip
+            network__name="report_autoencoder",
+            loss="mean_squared_error",
+            metrics=["accuracy"],
+            average=None,
+            steps_per_epoch=1,
+            epochs=1,
+            validation_tiles=2,
+        ),
         Checkpoints(tmp_path),
     )
     assert result.network.count_params() == 1_110_403

@@ -4,7 +4,6 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
-from pipelines.conftest import evaluate_parameters
 
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
@@ -25,6 +24,7 @@ from isr_pipeline.pipelines.evaluate.nodes import (
 )
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline
 from isr_pipeline.quality.protocol import SCORES, score_picture
+from pipelines.conftest import evaluate_parameters
 
 SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
 HISTORY = pd.DataFrame({"epoch": [1], "train_loss": [0.1], "val_loss": [0.2], "seconds": [1.0]})
@@ -89,10 +89,20 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
     for photograph, bicubic, network in (("a", 30.0, 31.0), ("b", 40.0, 40.5), ("c", 20.0, 23.0)):
         for method, value in ((BICUBIC, bicubic), (NETWORK, network), (INPUT, bicubic - 2)):
             rows.append(
-                {"protocol": "p", "photograph": photograph, "scale": 2, "method": method,
-                 "psnr_rgb": value, "psnr_y": value, "ssim_y": 0.5, "mse": 0.1,
-                 "brightest_channel_agreement": 1.0, "seconds": 1.0, "status": "ok"}
-            )  # fmt: skip
+                {
+                    "protocol": "p",
+                    "photograph": photograph,
+                    "scale": 2,
+                    "method": method,
+                    "psnr_rgb": value,
+                    "psnr_y": value,
+                    "ssim_y": 0.5,
+                    "mse": 0.1,
+                    "brightest_channel_agreement": 1.0,
+                    "seconds": 1.0,
+                    "status": "ok",
+                }
+            )
     table, metrics = summarise_scores(pd.DataFrame(rows))
     row = table.set_index("method").loc[NETWORK]
     assert row["psnr_rgb"] == pytest.approx(31.5)

@@ -4,17 +4,17 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_photograph
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from PIL import Image
-from pipelines.conftest import ingest_parameters
 
+from conftest import made_photograph
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.ingest.nodes import index_photographs, summarise_ingestion
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.sources.folder import list_folder
+from pipelines.conftest import ingest_parameters
 
 
 def encoded(picture, file_format="PNG", **options):

@@ -3,13 +3,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_photograph
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
 from PIL import Image
-from pipelines.conftest import ingest_parameters, pair_parameters, split_parameters
 
+from conftest import made_photograph
 from isr_pipeline.datasets.stores import PictureStoreDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.degradations import block_mean, degrade
@@ -24,6 +23,7 @@ from isr_pipeline.pipelines.pair.pipeline import create_pipeline
 from isr_pipeline.sources.folder import list_folder
 from isr_pipeline.sources.kaggle_layout import FOLDER, list_kaggle_layout, write_kaggle_layout
 from isr_pipeline.storage.pictures import PictureStore, write_pictures
+from pipelines.conftest import ingest_parameters, pair_parameters, split_parameters
 
 
 def checked(folder, **changes):
@@ -184,9 +184,7 @@ def test_the_pipeline_runs_from_a_catalog_and_the_second_time_stores_nothing(
 def test_a_changed_parameter_makes_the_store_anew(world, tmp_path):
     first = store_pictures(world.pairs, world.photographs, pair_parameters())
     again = store_pictures(world.pairs, world.photographs, pair_parameters())
-    other = store_pictures(
-        world.pairs, world.photographs, pair_parameters(low_res="pixelated")
-    )
+    other = store_pictures(world.pairs, world.photographs, pair_parameters(low_res="pixelated"))
     assert first.digest == again.digest != other.digest
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from pipelines.conftest import tile_parameters
 
 from isr_pipeline.datasets.stores import TileIndexDataset
 from isr_pipeline.errors import ProjectError
@@ -12,6 +11,7 @@ from isr_pipeline.pipelines.tile.pipeline import create_pipeline
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.storage.tiles import read_tiles, write_tiles
 from isr_pipeline.training.feed import read_tile
+from pipelines.conftest import tile_parameters
 
 
 def indexed(world, folder, **changes):

@@ -141,10 +141,16 @@ def summarise_scores(picture_scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
 def format_scores(table: pd.DataFrame) -> str:
     """The score table for a terminal."""
     columns = {
-        "scale": "scale", "method": "method", "pictures": "pictures", "psnr_rgb": "RGB PSNR",
-        "psnr_rgb_median": "median", "gain_db": "gain", "gain_db_median": "median gain",
-        "psnr_y": "Y PSNR", "ssim_y": "SSIM",
-    }  # fmt: skip
+        "scale": "scale",
+        "method": "method",
+        "pictures": "pictures",
+        "psnr_rgb": "RGB PSNR",
+        "psnr_rgb_median": "median",
+        "gain_db": "gain",
+        "gain_db_median": "median gain",
+        "psnr_y": "Y PSNR",
+        "ssim_y": "SSIM",
+    }
     formats = {"SSIM": "{:.4f}".format, "gain": "{:+.2f}".format, "median gain": "{:+.2f}".format}
     shown = table[list(columns)].rename(columns=columns)
     shown["scale"] = "x" + shown["scale"].astype(str)
