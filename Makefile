@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export DO_NOT_TRACK := true
+export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help run test check ui viz clean
 
@@ -34,7 +35,7 @@ viz: $(VENV)/.installed
 	$(BIN)/kedro viz run
 
 clean:
-	rm -rf data/0*/*/ mlflow.db mlartifacts .viz
+	rm -rf data/0*/*/ mlflow.db build mlartifacts .viz
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("isr_pipeline needs Python 3.11 to 3.13" if not (3, 11) <= sys.version_info < (3, 14) else 0)'

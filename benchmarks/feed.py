@@ -236,6 +236,7 @@ def compiled_model(parameters: TrainParameters) -> Any:
     model.compile(
         keras.optimizers.Adam(parameters.learning_rate.peak, **average),
         loss=dict.fromkeys(model.output_names, LOSSES[parameters.loss]),
+        loss_weights=dict.fromkeys(model.output_names, 1 / len(model.output_names)),
         metrics={name: [METRICS[m] for m in parameters.metrics] for name in model.output_names},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )

@@ -78,9 +78,12 @@ class TrackingHooks(MlflowHook):
             for name in pipeline.inputs()
             if name.startswith("params:")
         }
-        raw = {k: v for k, v in self._context.config_loader["parameters"].items() if k in used}
-        tracking.log_parameters(raw)
-        tracking.log_tags({"environment": str(run_params.get("env") or "base")})
+        parameters = self._context.config_loader["parameters"]
+        tracking.log_parameters({k: v for k, v in parameters.items() if k in used})
+        tags = {"environment": str(run_params.get("env") or "base")}
+        if "train" in used:  # the name that the UI shows; without training it is the pipelines'
+            tags["mlflow.runName"] = str(parameters["train"]["network"]["name"])
+        tracking.log_tags(tags)
 
     @hook_impl
     def before_node_run(

@@ -128,10 +128,15 @@ def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
 
 @forgiving
 def log_parameters(parameters: dict[str, Any]) -> None:
-    """Log parameters flattened: `train.learning_rate.peak`."""
+    """Log parameters flattened: `train.learning_rate.peak`; tables among them are left out."""
     import mlflow
 
-    mlflow.log_params({name: str(value)[:6000] for name, value in flatten(parameters).items()})
+    settings = {
+        name: str(value)
+        for name, value in flatten(parameters).items()
+        if not (isinstance(value, list) and any(isinstance(item, dict) for item in value))
+    }
+    mlflow.log_params(settings)
 
 
 @forgiving

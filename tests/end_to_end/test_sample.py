@@ -14,7 +14,7 @@ def client(run_project):
 
 @pytest.fixture(scope="module")
 def first_run(client):
-    experiment = client.get_experiment_by_name("isr_pipeline")
+    experiment = client.get_experiment_by_name("isr_pipeline_test")
     return client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])[0]
 
 
@@ -66,6 +66,7 @@ def test_parameters_are_logged_flattened(first_run):
     assert parameters["train.learning_rate.schedule"] == "cosine"
     assert parameters["train.network.autoencoder.features"] == "8"
     assert parameters["pair.scales"] == "[2, 4, 6]"
+    assert first_run.info.run_name == "autoencoder"
     assert not [name for name in parameters if name in ("train", "pair", "tile")]
 
 
