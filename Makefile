@@ -29,10 +29,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 ui: $(VENV)/.installed
-	$(BIN)/kedro mlflow ui
+	PYTHONWARNINGS=ignore $(BIN)/kedro mlflow ui
 
 viz: $(VENV)/.installed
-	$(BIN)/kedro viz run
+	PYTHONWARNINGS=ignore $(BIN)/kedro viz run
 
 clean:
 	rm -rf data/0*/*/ mlflow.db build mlartifacts .viz

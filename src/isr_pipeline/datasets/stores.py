@@ -1,11 +1,14 @@
 """Kedro datasets for the picture store, the tile index and training checkpoints."""
 
+import base64
+import io
 import logging
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview, TablePreview
 
 from isr_pipeline.storage.atomic import read_manifest
 from isr_pipeline.storage.pictures import PictureStore, PictureStream, write_pictures
@@ -38,6 +41,21 @@ class PictureStoreDataset(AbstractDataset[PictureStream, PictureStore]):
                 "Stored %d pictures, %.1f MB", manifest["pictures"], manifest["bytes"] / 1e6
             )
 
+    def preview(self) -> ImagePreview:
+        """The first photograph and its low-resolution partners, for Kedro-Viz."""
+        from isr_pipeline.reporting.figures import draw_contact_sheet
+
+        store = PictureStore(self._filepath)
+        photograph = next(iter(store))[0]
+        shown = {
+            f"{photograph} x{scale}" if scale > 1 else photograph: store.picture(name, scale)
+            for name, scale in store
+            if name == photograph
+        }
+        buffer = io.BytesIO()
+        draw_contact_sheet(shown).savefig(buffer, format="png")
+        return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
+
     def _exists(self) -> bool:
         return read_manifest(self._filepath) is not None
 
@@ -63,6 +81,10 @@ class TileIndexDataset(AbstractDataset[TileStream, pd.DataFrame]):
     def save(self, data: TileStream) -> None:
         if write_tiles(self._filepath, data) is None:
             logger.info("The tiles are indexed already: nothing to do")
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, for Kedro-Viz."""
+        return TablePreview(read_tiles(self._filepath).head(nrows).to_dict(orient="split"))
 
     def _exists(self) -> bool:
         return read_manifest(self._filepath) is not None

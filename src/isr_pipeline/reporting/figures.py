@@ -83,6 +83,21 @@ def draw_table(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def draw_contact_sheet(pictures: dict[str, Picture]) -> Figure:
+    """Pictures side by side at one size, each with its name and its true size.
+
+    Args:
+        pictures: name and `(height, width, 3)` uint8 picture.
+    """
+    figure = Figure(figsize=(4 * len(pictures), 3.2), layout="constrained")
+    for number, (name, picture) in enumerate(pictures.items()):
+        axes = figure.add_subplot(1, len(pictures), number + 1)
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(f"{name}: {picture.shape[1]}x{picture.shape[0]}")
+        axes.axis("off")
+    return figure
+
+
 @dataclass(frozen=True)
 class PanelRow:
     """One picture at one scale, as several methods show it.

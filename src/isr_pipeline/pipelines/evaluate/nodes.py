@@ -177,7 +177,7 @@ def compare_with_report(
     note = _leak_note(pairs, parameters.split)
     rows: list[dict[str, Any]] = [row.model_dump() for row in parameters.quoted]
     means = picture_scores.groupby("method")[["mse", "brightest_channel_agreement"]].mean()
-    last = training_history.iloc[-1]
+    kept = training_history.loc[training_history["val_loss"].idxmin()]
     for method in METHODS:
         row: dict[str, Any] = {
             "method": method,
@@ -189,7 +189,7 @@ def compare_with_report(
         }
         if method == NETWORK:
             if "train_accuracy" in training_history:
-                row |= {"loss": last["train_loss"], "accuracy": last["train_accuracy"]}
+                row |= {"loss": kept["train_loss"], "accuracy": kept["train_accuracy"]}
             status = picture_scores.loc[picture_scores["method"] == NETWORK, "status"].iloc[0]
             row["note"] = note if status == "ok" else COLLAPSED
             row["method"] = "this run"

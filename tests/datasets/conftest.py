@@ -1,0 +1,1 @@
+from pipelines.conftest import kaggle_folder, world  # noqa: F401

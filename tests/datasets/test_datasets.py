@@ -1,0 +1,120 @@
+import base64
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from kedro.io import DatasetError
+from PIL import Image
+
+from isr_pipeline.champion import Champion
+from isr_pipeline.datasets.models import ChampionDataset, KerasModelDataset
+from isr_pipeline.datasets.photographs import FolderDataset, KaggleDataset, SampleDataset
+from isr_pipeline.datasets.stores import CheckpointsDataset, PictureStoreDataset, TileIndexDataset
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.networks import build_network
+from isr_pipeline.pipelines.pair.nodes import store_pictures
+from isr_pipeline.pipelines.tile.nodes import index_tiles
+from pipelines.conftest import pair_parameters, tile_parameters
+
+SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network("autoencoder", [2], **SIZES)
+
+
+def equal_weights(first, second):
+    return all(
+        np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True)
+    )
+
+
+def test_a_network_comes_back_as_it_was_saved(tmp_path, network):
+    dataset = KerasModelDataset(str(tmp_path / "deep" / "network.keras"))
+    assert not dataset.exists()
+    dataset.save(network)
+    assert dataset.exists()
+    assert equal_weights(dataset.load(), network)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["network.keras"]
+
+
+def test_a_failed_save_leaves_the_former_network(tmp_path, network):
+    dataset = KerasModelDataset(str(tmp_path / "network.keras"))
+    dataset.save(network)
+
+    class Unsavable:
+        def save(self, path):
+            path.write_bytes(b"half of it")
+            raise OSError("no space left")
+
+    with pytest.raises(DatasetError, match="no space left"):
+        dataset.save(Unsavable())
+    assert equal_weights(dataset.load(), network)
+    assert [p.name for p in tmp_path.iterdir()] == ["network.keras"]
+
+
+def test_a_network_with_code_in_it_is_not_loaded(tmp_path):
+    import keras
+
+    layers = [keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)]
+    keras.Sequential(layers).save(tmp_path / "lambda.keras")
+    with pytest.raises(DatasetError, match=r"(?i)unsafe|lambda"):
+        KerasModelDataset(str(tmp_path / "lambda.keras")).load()
+
+
+def test_a_saved_network_holds_no_pickle(tmp_path, network):
+    KerasModelDataset(str(tmp_path / "network.keras")).save(network)
+    with zipfile.ZipFile(tmp_path / "network.keras") as archive:
+        assert {name.rpartition(".")[2] for name in archive.namelist()} == {"json", "h5"}
+
+
+def test_a_champion_comes_back_with_its_record(tmp_path, network):
+    dataset = ChampionDataset(str(tmp_path / "champion"), "nobody")
+    assert dataset.load() is None
+    assert dataset.optional
+    dataset.save(Champion(network, {"score": 30.5, "new": True}))
+    champion = dataset.load()
+    assert champion.record == {"score": 30.5, "new": True}
+    assert equal_weights(champion.network, network)
+
+
+def test_stores_previews_are_a_picture_and_a_table(world, tmp_path):
+    pictures = PictureStoreDataset(str(tmp_path / "pictures"))
+    assert not pictures.exists()
+    pictures.save(store_pictures(world.pairs, world.photographs, pair_parameters()))
+    assert pictures.exists()
+    shown = Image.open(io.BytesIO(base64.b64decode(pictures.preview())))
+    assert len(shown.convert("L").getcolors()) > 50
+    tiles = TileIndexDataset(str(tmp_path / "tiles"))
+    tiles.save(index_tiles(world.pairs, pictures.load(), tile_parameters(size=16)))
+    preview = tiles.preview(nrows=3)
+    assert len(preview["data"]) == 3
+    assert "lr_y" in preview["columns"]
+
+
+def test_the_kaggle_layout_is_read_where_it_lies(kaggle_folder):
+    photographs = KaggleDataset(str(kaggle_folder)).load()
+    assert photographs.files["photograph"].nunique() == 6
+    assert len(photographs.files) == 24
+
+
+def test_the_sample_is_written_when_first_loaded(tmp_path):
+    dataset = SampleDataset(str(tmp_path / "sample"))
+    assert dataset.exists()
+    photographs = dataset.load()
+    assert photographs.files["photograph"].nunique() == 7
+    assert len(list((tmp_path / "sample").rglob("*.jpg"))) == 28
+
+
+def test_a_folder_must_be_named():
+    with pytest.raises(DatasetError, match=r"--params=photos=<folder>") as caught:
+        FolderDataset(None).load()
+    assert isinstance(caught.value.__cause__, ProjectError)
+
+
+@pytest.mark.parametrize("kind", [SampleDataset, KaggleDataset, FolderDataset, CheckpointsDataset])
+def test_nothing_is_saved_into_a_source(kind, tmp_path):
+    with pytest.raises(DatasetError):
+        kind(str(tmp_path)).save("anything")

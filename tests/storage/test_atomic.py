@@ -1,0 +1,302 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isr_pipeline.storage.atomic import (
+    MANIFEST,
+    digest,
+    read_manifest,
+    replace_file,
+    replace_folder,
+    write_once,
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def in_another_process(code, hash_seed="0"):
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-c", f"from isr_pipeline.storage.atomic import *\n{code}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_file_appears_with_what_was_written(tmp_path):
+    target = tmp_path / "new" / "folder" / "table.parquet"
+    with replace_file(target) as partial:
+        assert partial.parent == target.parent
+        assert partial.suffix == ".parquet"
+        partial.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["table.parquet"]
+
+
+def test_the_former_file_is_seen_until_the_new_one_is_whole(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("former")
+    with replace_file(target) as partial:
+        partial.write_text("new")
+        assert target.read_text() == "former"
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("former", [None, "former"])
+def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path, former, error):
+    target = tmp_path / "a.txt"
+    if former:
+        target.write_text(former)
+    with pytest.raises(error), replace_file(target) as partial:
+        partial.write_text("half")
+        raise error
+    assert names(tmp_path) == (["a.txt"] if former else [])
+    assert not former or target.read_text() == former
+
+
+def test_a_block_that_writes_no_file_fails_and_keeps_the_former(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("former")
+    with pytest.raises(FileNotFoundError), replace_file(target):
+        pass
+    assert target.read_text() == "former"
+
+
+def test_a_killed_writer_of_a_file_leaves_nothing_that_lasts(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("former")
+    code = f"""
+with replace_file(Path({str(target)!r})) as partial:
+    partial.write_text('half')
+    import os; os._exit(9)
+"""
+    assert in_another_process(code).returncode == 9
+    assert target.read_text() == "former"
+    with replace_file(target) as partial:
+        partial.write_text("new")
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_appears_with_what_was_written(tmp_path):
+    target = tmp_path / "new" / "store"
+    with replace_folder(target) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "a").write_text("whole")
+        assert not target.exists()
+    assert (target / "a").read_text() == "whole"
+    assert names(target.parent) == ["store"]
+
+
+def test_a_folder_replaces_the_former_one_completely(tmp_path):
+    target = tmp_path / "store"
+    for number in (1, 2):
+        with replace_folder(target) as partial:
+            assert list(partial.iterdir()) == []
+            (partial / f"{number}").touch()
+            assert number == 1 or names(target) == ["1"]
+    assert names(target) == ["2"]
+    assert names(tmp_path) == ["store"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("former", [None, "former"])
+def test_a_folder_whose_writing_fails_stays_as_it_was(tmp_path, former, error):
+    target = tmp_path / "store"
+    if former:
+        target.mkdir()
+        (target / "a").write_text(former)
+    with pytest.raises(error), replace_folder(target) as partial:
+        (partial / "b").write_text("half")
+        raise error
+    assert names(tmp_path) == (["store"] if former else [])
+    assert not former or names(target) == ["a"]
+
+
+def test_a_killed_writer_of_a_folder_leaves_nothing_that_lasts(tmp_path):
+    target = tmp_path / "store"
+    with replace_folder(target) as partial:
+        (partial / "former").touch()
+    code = f"""
+with replace_folder(Path({str(target)!r})) as partial:
+    (partial / 'half').write_text('half')
+    import os; os._exit(9)
+"""
+    assert in_another_process(code).returncode == 9
+    assert names(target) == ["former"]
+    with replace_folder(target) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "new").touch()
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["store"]
+
+
+def test_the_former_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "a").write_text("former")
+    with pytest.raises(OSError), replace_folder(target) as partial:
+        partial.rmdir()
+    assert (target / "a").read_text() == "former"
+
+
+def test_a_writer_killed_while_changing_folders_does_not_cost_the_former_one(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "a").write_text("former")
+    code = f"""
+import os
+rename = Path.replace
+def rename_once_and_die(self, to):
+    rename(self, to)
+    os._exit(9)
+Path.replace = rename_once_and_die
+with replace_folder(Path({str(target)!r})) as partial:
+    (partial / 'b').touch()
+"""
+    assert in_another_process(code).returncode == 9
+    with pytest.raises(RuntimeError), replace_folder(target):
+        raise RuntimeError
+    assert (target / "a").exists() or (target / "b").exists()
+
+
+def test_a_folder_behind_a_link_is_replaced_again_and_again(tmp_path):
+    (tmp_path / "other disk").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "other disk")
+    for number in (1, 2, 3):
+        with replace_folder(tmp_path / "store") as partial:
+            (partial / f"{number}").touch()
+        assert names(tmp_path / "store") == [f"{number}"]
+
+
+def test_a_digest_is_the_sha_256_of_compact_sorted_json():
+    expected = hashlib.sha256(b'["a",{"b":[1,2.5],"c":null}]').hexdigest()
+    assert digest("a", {"c": None, "b": (1, 2.5)}) == expected
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys_at_any_depth():
+    one = {"x": {"a": 1, "b": [{"c": 2, "d": 3}]}, "y": True}
+    other = {"y": True, "x": {"b": [{"d": 3, "c": 2}], "a": 1}}
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b"), ("b", "a")),
+        (("ab",), ("a", "b")),
+        (("1",), (1,)),
+        ((1,), (1.5,)),
+        ((None,), ("None",)),
+        ((["a"], "b"), (["a", "b"],)),
+        (({"a": 1},), ({"a": 2},)),
+        ((), (None,)),
+    ],
+)
+def test_different_content_has_different_digests(one, other):
+    assert digest(*one) != digest(*other)
+
+
+def test_a_path_is_digested_as_its_text():
+    assert digest(Path("a/b")) == digest("a/b")
+
+
+def test_a_digest_is_the_same_in_any_process():
+    code = "print(digest({'b': [1, 2.5, None], 'a': 'ü'}, ('x', True)))"
+    here = digest({"a": "ü", "b": [1, 2.5, None]}, ("x", True))
+    for seed in ("1", "2"):
+        assert in_another_process(code, seed).stdout.strip() == here
+
+
+def test_what_has_no_order_is_refused_or_digested_the_same_in_any_process():
+    code = "print(digest({'c', 'a', 'b', 'd'}))"
+    first, second = (in_another_process(code, seed).stdout for seed in ("1", "2"))
+    assert first == second
+
+
+def count_up(counter):
+    def write(partial):
+        counter.append(partial)
+        (partial / "result").write_text(f"{len(counter)}")
+        return {"runs": len(counter)}
+
+    return write
+
+
+def test_work_is_done_once(tmp_path):
+    done = []
+    manifest = write_once(tmp_path / "store", "digest-1", count_up(done))
+    assert manifest == {"digest": "digest-1", "runs": 1}
+    assert read_manifest(tmp_path / "store") == manifest
+    assert write_once(tmp_path / "store", "digest-1", count_up(done)) is None
+    assert len(done) == 1
+    assert (tmp_path / "store" / "result").read_text() == "1"
+
+
+def test_work_is_done_again_when_its_digest_changes(tmp_path):
+    done = []
+    for work in ("one", "two", "one"):
+        assert write_once(tmp_path / "store", work, count_up(done))["digest"] == work
+    assert len(done) == 3
+    assert (tmp_path / "store" / "result").read_text() == "3"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [None, b"", b'{"digest": "wo', b"\0\0\0\0", b"null", b"{}", b"[]", b"\xff\xfe\x80"],
+)
+def test_work_is_done_again_when_its_manifest_is_missing_or_damaged(tmp_path, manifest):
+    done = []
+    write_once(tmp_path / "store", "work", count_up(done))
+    (tmp_path / "store" / MANIFEST).unlink()
+    if manifest is not None:
+        (tmp_path / "store" / MANIFEST).write_bytes(manifest)
+    assert write_once(tmp_path / "store", "work", count_up(done)) == {"digest": "work", "runs": 2}
+    assert len(done) == 2
+
+
+def test_a_failing_work_keeps_the_former_result_and_is_tried_again(tmp_path):
+    def fail(partial):
+        (partial / "result").write_text("half")
+        raise RuntimeError("disk full")
+
+    done = []
+    write_once(tmp_path / "store", "one", count_up(done))
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_once(tmp_path / "store", "two", fail)
+    assert (tmp_path / "store" / "result").read_text() == "1"
+    assert read_manifest(tmp_path / "store")["digest"] == "one"
+    assert write_once(tmp_path / "store", "two", count_up(done))["runs"] == 2
+    assert names(tmp_path) == ["store"]
+
+
+def test_work_in_a_killed_process_is_not_taken_for_done(tmp_path):
+    code = f"""
+def write(partial):
+    (partial / 'result').write_text('half')
+    import os; os._exit(9)
+write_once(Path({str(tmp_path / "store")!r}), 'work', write)
+"""
+    assert in_another_process(code).returncode == 9
+    assert read_manifest(tmp_path / "store") is None
+    assert write_once(tmp_path / "store", "work", count_up([])) == {"digest": "work", "runs": 1}
+    assert names(tmp_path) == ["store"]
+
+
+def test_the_manifest_is_readable_text(tmp_path):
+    write_once(tmp_path / "store", "work", count_up([]))
+    text = (tmp_path / "store" / MANIFEST).read_text()
+    assert json.loads(text) == {"digest": "work", "runs": 1}
+    assert text.splitlines()[1] == '  "digest": "work",'
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file"])
+def test_no_folder_has_no_manifest(tmp_path, place):
+    (tmp_path / "file").touch()
+    assert read_manifest(tmp_path / place) is None

@@ -1,0 +1,119 @@
+import json
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from isr_pipeline import tracking
+from isr_pipeline.networks import build_network
+
+SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An open run in a database of its own."""
+    former = mlflow.get_tracking_uri()
+    tracking.start_afresh()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = mlflow.create_experiment("test", artifact_location=str(tmp_path / "artifacts"))
+    with mlflow.start_run(experiment_id=experiment) as active:
+        yield active
+    mlflow.set_tracking_uri(former)
+    tracking.start_afresh()
+
+
+def logged(run):
+    return mlflow.MlflowClient().get_run(run.info.run_id)
+
+
+def test_parameters_are_flattened_and_tables_left_out(run):
+    tracking.log_parameters({"a": {"b": {"c": 1}, "d": [2, 4]}, "e": None, "rows": [{"x": 1}]})
+    assert logged(run).data.params == {"a.b.c": "1", "a.d": "[2, 4]", "e": "None"}
+
+
+def test_figures_of_an_epoch_are_grouped(run):
+    tracking.log_epoch(3, {"train_loss": 0.5, "val_psnr_x2": 30.0, "seconds": 2.0})
+    metrics = logged(run).data.metrics
+    assert metrics == {"train/loss": 0.5, "val/psnr_x2": 30.0, "epoch/seconds": 2.0}
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in history] == [3]
+
+
+def test_nested_metrics_are_joined_and_words_skipped(run):
+    tracking.log_metrics({"test": {"x2": {"gain_db": 1.5, "status": "ok"}}})
+    assert logged(run).data.metrics == {"test/x2/gain_db": 1.5}
+
+
+def test_tables_with_gaps_and_figures_are_artifacts(run):
+    tracking.log_table("scores", pd.DataFrame({"a": [1.0, np.nan], "b": ["x", None]}))
+    tracking.log_figure("curve", Figure())
+    table = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/tables/scores.json")
+    assert table == {"columns": ["a", "b"], "data": [[1.0, "x"], [None, None]]}
+    names = {a.path for a in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
+    assert names == {"figures/curve.png"}
+
+
+def test_a_data_set_is_named_with_its_digest(run):
+    table = pd.DataFrame({"photograph": ["1", "2"], "scale": [2, 4], "nothing": [None, None]})
+    tracking.log_data_set("pairs", table, "sample", "train_network")
+    inputs = logged(run).inputs.dataset_inputs
+    assert inputs[0].dataset.name == "pairs"
+    assert "photograph" in inputs[0].dataset.schema
+
+
+def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
+    assert tracking.find_champion("isr_test") is None
+    network = build_network("autoencoder", [2], **SIZES)
+    for score in (30.0, 31.0):
+        record = {"score": score, "test_digest": "abc", "new": True}
+        tracking.register_champion("isr_test", network, record)
+    path, record = tracking.find_champion("isr_test")
+    assert path.suffix == ".keras"
+    assert record == {"score": 31.0, "test_digest": "abc", "new": True, "version": 2}
+    version = mlflow.MlflowClient().get_model_version("isr_test", "1")
+    assert json.loads(version.tags["record"])["score"] == 30.0
+    assert version.aliases == []
+
+
+def test_without_an_open_run_nothing_is_done():
+    tracking.log_metrics({"a": 1.0})
+    assert tracking.find_champion("isr_test") is None
+
+
+def test_the_first_failure_is_one_warning_and_nothing_more_is_tried(run, caplog):
+    calls = []
+
+    @tracking.forgiving
+    def send():
+        calls.append(1)
+        raise ConnectionError("server away\nwith details")
+
+    send()
+    send()
+    assert len(calls) == 1
+    assert tracking.is_lost()
+    assert len(caplog.records) == 1
+    assert "tracking is lost (server away)" in caplog.text
+    tracking.log_metrics({"a": 1.0})
+    assert logged(run).data.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "configured", "expected"),
+    [
+        (None, None, "sqlite:////project/mlflow.db"),
+        (None, "sqlite:////elsewhere.db", "sqlite:////elsewhere.db"),
+        ("sqlite:////mine.db", "sqlite:////elsewhere.db", "sqlite:////mine.db"),
+        ("http://127.0.0.1:9", None, "sqlite:////project/mlflow.db"),
+    ],
+)
+def test_where_runs_are_recorded(monkeypatch, tmp_path, variable, configured, expected):
+    from pathlib import Path
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if variable:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    assert tracking.tracking_uri(configured, Path("/project")) == expected
