@@ -138,12 +138,15 @@ def test_overshoot_is_kept_in_floats_and_clipped_in_bytes():
     assert np.array_equal(bytes_[0], np.clip(np.floor(floats[0] + 0.5), 0, 255))
 
 
-def test_the_axis_that_shrinks_most_is_rounded_first():
+@pytest.mark.parametrize(
+    ("height", "width", "between"), [(12, 32, (12, 64)), (24, 16, (48, 16)), (96, 32, (48, 32))]
+)
+def test_the_axis_that_shrinks_most_is_rounded_first(height, width, between):
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    rows_first = imresize(imresize(picture, 12, 64), 12, 32)
-    columns_first = imresize(imresize(picture, 48, 32), 12, 32)
-    assert np.array_equal(imresize(picture, 12, 32), rows_first)
-    assert not np.array_equal(rows_first, columns_first)
+    other = (48, width) if between[0] == height else (height, 64)
+    right, wrong = (imresize(imresize(picture, *way), height, width) for way in (between, other))
+    assert np.array_equal(imresize(picture, height, width), right)
+    assert not np.array_equal(right, wrong)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -218,7 +218,7 @@ def too_small():
 def test_an_interrupted_write_leaves_nothing(tmp_path, photographs, error):
     with pytest.raises(error):
         write_kaggle_layout(tmp_path / "made", photographs(), (2, 6))
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path != tmp_path / "made"] == []
 
 
 def test_an_interrupted_write_keeps_what_was_there(tmp_path):
@@ -227,6 +227,7 @@ def test_an_interrupted_write_keeps_what_was_there(tmp_path):
         write_kaggle_layout(tmp_path / "made", breaking_off(), [2])
     assert len(list_kaggle_layout(tmp_path / "made").files) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert [path.name for path in (tmp_path / "made").iterdir()] == [FOLDER]
 
 
 def test_writing_a_layout_leaves_other_files_of_the_folder_alone(tmp_path):

@@ -30,10 +30,9 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
     What an interrupted write left behind is cleared away by the next one.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    former = folder.with_name(f".{folder.name}.former")
-    for leftover in (partial, former):
-        shutil.rmtree(leftover, ignore_errors=True)
+    recover_folder(folder)
+    partial, former = _beside(folder, "partial"), _beside(folder, "former")
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -45,6 +44,18 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
 
 
+def recover_folder(folder: Path) -> None:
+    """Bring the former content back if a process was killed between the two renames."""
+    former = _beside(folder, "former")
+    if former.is_dir() and not folder.exists():
+        former.replace(folder)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _beside(folder: Path, role: str) -> Path:
+    return folder.with_name(f".{folder.name}.{role}")
+
+
 def digest(*parts: Any) -> str:
     """SHA-256 over the JSON of the parts: equal for equal content, in any process."""
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
@@ -53,6 +64,7 @@ def digest(*parts: Any) -> str:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a completely written folder, or None."""
+    recover_folder(folder)
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):

@@ -1,5 +1,6 @@
 """Whole pictures in one flat file of bytes, each pixel stored once, read by memory mapping."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.storage.atomic import read_manifest, write_once
 
@@ -32,10 +34,12 @@ class PictureStream:
     Attributes:
         digest: names the inputs and parameters that the pictures are made from.
         pictures: the pictures, in order.
+        bytes: room that the pictures take at most, as far as it is known beforehand.
     """
 
     digest: str
     pictures: Iterable[StoredPicture]
+    bytes: int = 0
 
 
 def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None:
@@ -43,9 +47,19 @@ def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None
 
     Returns:
         The manifest when it was written, None when nothing was to do.
+
+    Raises:
+        ProjectError: before anything is written, when the disk has no room for the pictures.
+        ValueError: for a picture that is not uint8 RGB.
     """
 
     def write(partial: Path) -> dict[str, Any]:
+        free = shutil.disk_usage(partial).free
+        if stream.bytes > free:
+            raise ProjectError(
+                f"the pictures take {stream.bytes / 1e9:.1f} GB and {folder.parent} has "
+                f"{free / 1e9:.1f} GB left: free some room, or use fewer photographs"
+            )
         rows: list[tuple[str, int, int, int, int]] = []
         offset = 0
         with (partial / PIXELS).open("wb") as file:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isr_pipeline.storage.atomic import replace_file, replace_folder
+from isr_pipeline.storage.atomic import recover_folder, replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
@@ -42,6 +42,7 @@ class Checkpoints:
 
     def load_state(self) -> dict[str, Any] | None:
         """The saved state, or None when there is none."""
+        recover_folder(self.folder / "state")
         try:
             state: dict[str, Any] = json.loads((self.folder / "state" / _STATE).read_text())
         except (FileNotFoundError, json.JSONDecodeError):

@@ -181,6 +181,19 @@ def test_the_pipeline_runs_from_a_catalog_and_the_second_time_stores_nothing(
     assert (tmp_path / "store" / "pixels.bin").stat().st_mtime_ns == before
 
 
+def test_a_store_that_does_not_fit_on_the_disk_is_refused_before_work(world, tmp_path, monkeypatch):
+    stream = store_pictures(world.pairs, world.photographs, pair_parameters())
+    actual = write_pictures(tmp_path / "fits", stream)["bytes"]
+    assert actual <= stream.bytes <= 1.1 * actual
+    nearly_full = type("Usage", (), {"free": stream.bytes - 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: nearly_full)
+    with pytest.raises(ProjectError, match="GB left: free some room"):
+        write_pictures(
+            tmp_path / "full", store_pictures(world.pairs, world.photographs, pair_parameters())
+        )
+    assert not (tmp_path / "full").exists()
+
+
 def test_a_changed_parameter_makes_the_store_anew(world, tmp_path):
     first = store_pictures(world.pairs, world.photographs, pair_parameters())
     again = store_pictures(world.pairs, world.photographs, pair_parameters())

@@ -61,6 +61,17 @@ def test_flat_tiles_are_dropped_from_training_only(world, tmp_path):
     assert (detailed["split"] == "train").sum() == expected
 
 
+def test_a_pair_with_more_tiles_keeps_as_many_as_allowed_spread_over_the_picture(world, tmp_path):
+    tiles = indexed(world, tmp_path / "t", size=16, maximum_per_pair=10, drop_flat_below=None)
+    train = tiles[tiles["split"] == "train"]
+    counts = train.groupby(["photograph", "scale"], observed=True).size()
+    assert counts.max() == 10
+    one = train[(train["scale"] == 2) & (train["photograph"] == train["photograph"].iloc[0])]
+    height = world.pictures.size(one["photograph"].iloc[0], 2)[0]
+    assert one["lr_y"].min() == 0
+    assert one["lr_y"].max() == height - 16
+
+
 def test_whole_pictures_when_there_is_no_size(world, tmp_path):
     tiles = indexed(world, tmp_path / "t", size=None, maximum_misalignment=0.5)
     usable = world.pairs["split"].isin(["train", "val"]).sum()

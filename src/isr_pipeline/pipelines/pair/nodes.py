@@ -179,7 +179,14 @@ def store_pictures(
         for loaded in map_in_order(load, groups, len(groups), "storing pictures"):
             yield from loaded
 
-    return PictureStream(work, pictures())
+    return PictureStream(work, pictures(), _room_for(usable))
+
+
+def _room_for(usable: pd.DataFrame) -> int:
+    """Bytes of the originals, once each, and of their low-resolution pictures, rounded up."""
+    pixels = usable["height"] * usable["width"]
+    originals = pixels[~usable["photograph"].duplicated()].sum()
+    return int(3 * (originals + (pixels / usable["enlargement"] ** 2).sum()))
 
 
 def assert_no_leak(pairs: pd.DataFrame) -> None:

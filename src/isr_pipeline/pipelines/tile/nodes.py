@@ -38,10 +38,10 @@ def index_tiles(
         with bar:
             for pair in usable.itertuples(index=False):
                 table = _tiles_of(pair, pictures, parameters)
-                if pair.split == "train" and parameters.drop_flat_below is not None:
-                    detailed = table[table["deviation"] >= parameters.drop_flat_below]
+                if pair.split == "train":
+                    detailed = table[table["deviation"] >= (parameters.drop_flat_below or 0)]
                     flat += len(table) - len(detailed)
-                    table = detailed
+                    table = _spread(detailed, parameters.maximum_per_pair)
                 kept += len(table)
                 per_split[str(pair.split)] += len(table)
                 bar.update()
@@ -61,6 +61,12 @@ def index_tiles(
                 )
 
     return TileStream(work, tables())
+
+
+def _spread(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    if len(table) <= most:
+        return table
+    return table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
 
 
 def _tiles_of(pair: Any, pictures: PictureStore, parameters: TileParameters) -> pd.DataFrame:
