@@ -146,24 +146,35 @@ def test_the_former_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp
     assert (target / "a").read_text() == "former"
 
 
-def test_a_writer_killed_while_changing_folders_does_not_cost_the_former_one(tmp_path):
-    target = tmp_path / "store"
-    target.mkdir()
-    (target / "a").write_text("former")
-    code = f"""
+KILLED_BETWEEN_RENAMES = """
 import os
 rename = Path.replace
 def rename_once_and_die(self, to):
     rename(self, to)
     os._exit(9)
 Path.replace = rename_once_and_die
-with replace_folder(Path({str(target)!r})) as partial:
-    (partial / 'b').touch()
+with replace_folder(Path({!r})) as partial:
+    (partial / 'new').touch()
 """
-    assert in_another_process(code).returncode == 9
+
+
+def test_a_writer_killed_while_changing_folders_does_not_cost_the_former_one(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "former").touch()
+    assert in_another_process(KILLED_BETWEEN_RENAMES.format(str(target))).returncode == 9
     with pytest.raises(RuntimeError), replace_folder(target):
         raise RuntimeError
-    assert (target / "a").exists() or (target / "b").exists()
+    assert names(target) in (["former"], ["new"])
+    assert names(tmp_path) == ["store"]
+
+
+def test_work_whose_replacement_was_killed_while_changing_folders_is_still_done(tmp_path):
+    write_once(tmp_path / "store", "work", count_up([]))
+    code = KILLED_BETWEEN_RENAMES.format(str(tmp_path / "store"))
+    assert in_another_process(code).returncode == 9
+    assert write_once(tmp_path / "store", "work", count_up([])) is None
+    assert (tmp_path / "store" / "result").read_text() == "1"
 
 
 def test_a_folder_behind_a_link_is_replaced_again_and_again(tmp_path):

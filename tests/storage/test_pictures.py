@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import made_photograph
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.storage.pictures import (
     INDEX,
     PIXELS,
@@ -121,6 +122,18 @@ def test_an_interrupted_write_keeps_the_former_store(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_pictures(tmp_path / "store", PictureStream("two", breaking_off()))
     assert np.array_equal(PictureStore(tmp_path / "store").picture("7", 2), PICTURES["7", 2])
+
+
+def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_anything_is_written(tmp_path):
+    def unwanted():
+        pytest.fail("the pictures were asked for")
+        yield
+
+    write_pictures(tmp_path / "store", stream(PICTURES))
+    with pytest.raises(ProjectError, match=r"take 1000000000\.0 GB and .* has [0-9.]+ GB left"):
+        write_pictures(tmp_path / "store", PictureStream("two", unwanted(), bytes=10**18))
+    assert PictureStore(tmp_path / "store").digest == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_an_empty_store_can_be_opened(tmp_path):

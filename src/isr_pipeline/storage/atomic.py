@@ -28,8 +28,10 @@ def replace_file(path: Path) -> Iterator[Path]:
 def replace_folder(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder beside `folder`; put it in its place if the block ends well.
 
-    What an interrupted write left behind is cleared away by the next one.
+    What an interrupted write left behind is cleared away by the next one. A link to a folder stays
+    a link.
     """
+    folder = folder.resolve()
     recover_folder(folder)
     partial, former = _beside(folder, "partial"), _beside(folder, "former")
     shutil.rmtree(partial, ignore_errors=True)
@@ -41,11 +43,12 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+        recover_folder(folder)
 
 
 def recover_folder(folder: Path) -> None:
-    """Bring the former content back if a process was killed between the two renames."""
+    """Bring the former content back if a write ended between its two renames."""
+    folder = folder.resolve()
     former = _beside(folder, "former")
     if former.is_dir() and not folder.exists():
         former.replace(folder)
@@ -57,8 +60,18 @@ def _beside(folder: Path, role: str) -> Path:
 
 
 def digest(*parts: Any) -> str:
-    """SHA-256 over the JSON of the parts: equal for equal content, in any process."""
-    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    """SHA-256 over the JSON of the parts: equal for equal content, in any process.
+
+    Raises:
+        TypeError: for what has no JSON, such as a set, which has no order to rely on.
+    """
+
+    def plain(value: Any) -> str:
+        if isinstance(value, Path):
+            return str(value)
+        raise TypeError(f"a {type(value).__name__} cannot be digested: {value!r}")
+
+    text = json.dumps(parts, sort_keys=True, default=plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -66,10 +79,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a completely written folder, or None."""
     recover_folder(folder)
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no, or no readable, JSON
         return None
-    return manifest
+    return manifest if isinstance(manifest, dict) and "digest" in manifest else None
 
 
 def write_once(
