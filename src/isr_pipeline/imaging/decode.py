@@ -20,7 +20,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from isr_pipeline.imaging.arrays import Picture
 
-READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+# `decode_picture` has its own limit; Pillow's, 179 megapixels, would come before it.
+Image.MAX_IMAGE_PIXELS = None
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
+"""Formats that are decoded, as Pillow names them. Not among them are formats that Pillow hands to
+another program, such as PostScript."""
 
 
 class UnusablePictureError(ValueError):
@@ -69,13 +74,11 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
             raise UnusablePictureError(
-                "not_an_image", "no picture format that Pillow knows"
+                "not_an_image", "no picture format that is read here"
             ) from None
-        except Image.DecompressionBombError as error:
-            raise UnusablePictureError("too_large", str(error)) from None
         except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
             raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
         with image:
@@ -88,8 +91,12 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
                 )
             file_format, mode = image.format or "unknown", image.mode
             try:
+                orientation = _orientation(image)  # before loading, which drops a TIFF's
                 image.load()
-                pixels, rule = _to_rgb(image)
+                pixels, rule = _to_rgb(image, orientation)
+                if file_format == "PNG":  # loading compares no checksums
+                    with Image.open(io.BytesIO(data)) as again:
+                        again.verify()
             except UnusablePictureError:
                 raise
             except Exception as error:  # Pillow's decoders raise whatever their format raises
@@ -98,20 +105,30 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
     return DecodedPicture(pixels, file_format, mode, rule)
 
 
-def _to_rgb(image: Image.Image) -> tuple[Picture, str]:
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # unreadable EXIF data says nothing against the pixels
+        return 1
+
+
+def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
     rules = []
     if getattr(image, "n_frames", 1) > 1:
         rules.append(f"first of {getattr(image, 'n_frames', 1)} frames")
-    upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112, 1) not in (0, 1):
+    if orientation in range(2, 9):
+        image = ImageOps.exif_transpose(image)
         rules.append("EXIF orientation applied")
-    image = upright
 
     if image.mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise UnusablePictureError("unsupported", "32-bit integer samples")
-        image = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+        grey = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+        if "transparency" in image.info:
+            opaque = samples != image.info["transparency"]
+            grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * np.uint8(255)))
+        image = grey
         rules.append("16-bit high byte")
     if image.mode == "F":
         raise UnusablePictureError("unsupported", "floating-point samples")
@@ -119,7 +136,7 @@ def _to_rgb(image: Image.Image) -> tuple[Picture, str]:
     if image.mode in ("CMYK", "YCCK"):
         image = _cmyk_to_rgb(image)
         rules.append("CMYK to RGB")
-    if image.mode in ("L", "1"):
+    if image.mode in ("L", "1") or (image.mode == "LA" and "16-bit high byte" in rules):
         rules.append("grey to RGB")
     if image.mode == "P":
         rules.append("palette to RGB")
@@ -148,6 +165,6 @@ def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
             )
             if converted is not None:
                 return converted
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile: the plain formula is what viewers fall back to
     return image.convert("RGB")

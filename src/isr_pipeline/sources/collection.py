@@ -38,8 +38,11 @@ class PhotoCollection:
             OSError: when the file is missing or cannot be read.
         """
         root = self.root.resolve()
-        target = (root / path).resolve()
-        if not is_inside(path) or not target.is_relative_to(root):
+        try:
+            target = (root / path).resolve() if is_inside(path) else None
+        except RuntimeError:  # as pathlib calls it before Python 3.13
+            raise SourceError(f"'{path}' is a link that leads to itself") from None
+        if target is None or not target.is_relative_to(root):
             raise SourceError(f"'{path}' leaves the folder {self.root}")
         if target.exists() and not target.is_file():
             raise IsADirectoryError(f"'{path}' is not a regular file")

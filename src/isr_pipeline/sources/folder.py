@@ -30,5 +30,13 @@ def list_folder(folder: Path) -> PhotoCollection:
     if not paths:
         raise SourceError(f"the folder {folder} holds no file: put photographs into it")
     paths.sort()
+    # A name that is no text is written with escapes: the file will count as missing, by that name.
+    paths = [path.encode("utf-8", "backslashreplace").decode() for path in paths]
+    paths.sort()
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise SourceError(f"the file name {path!a} in {folder} is no text: rename it") from None
     table = pd.DataFrame({"photograph": paths, "scale": 1, "path": paths}, columns=list(COLUMNS))
     return PhotoCollection(folder, table, str(folder))

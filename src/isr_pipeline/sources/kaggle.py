@@ -31,11 +31,19 @@ def ensure_data_set(folder: Path, handle: str = HANDLE) -> bool:
         f"fetch the Kaggle data set '{handle}' yourself and unpack it so that "
         f"'{folder / FOLDER / CSV_NAME}' exists"
     )
+    if (folder / FOLDER).exists():
+        raise SourceError(
+            f"'{folder / FOLDER}' is there without its {CSV_NAME}: move it away, or {by_hand}"
+        )
     # Imported here: kagglehub takes a second, and only a missing data set needs it.
     import kagglehub
     from kagglehub.config import get_kaggle_credentials
 
-    if get_kaggle_credentials() is None:
+    try:
+        credentials = get_kaggle_credentials()
+    except ValueError as error:
+        raise SourceError(f"{error}; mend it, or {by_hand}") from None
+    if credentials is None:
         raise SourceError(
             f"the data set is not in {folder} and there are no Kaggle credentials to download "
             f"it: set KAGGLE_USERNAME and KAGGLE_KEY, or {by_hand}"

@@ -12,7 +12,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -25,7 +25,7 @@ from isr_pipeline.storage.atomic import replace_folder
 
 FOLDER = "Image Super Resolution - Unsplash"
 CSV_NAME = "image_data.csv"
-_LOW_RES_NAME = re.compile(r"^(?P<stem>.+)_(?P<scale>[1-9][0-9]?)\.[A-Za-z0-9]+$")
+_LOW_RES_NAME = re.compile(r"^(?P<stem>.+)_(?P<scale>[2-9]|[1-9][0-9])\.[A-Za-z0-9]+$")
 
 
 def find_layout(folder: Path) -> Path | None:
@@ -83,14 +83,14 @@ def parse_image_data(data: bytes, name: str = CSV_NAME) -> pd.DataFrame:
     files: list[tuple[str, int, str]] = []
     photographs: dict[str, str] = {}
     first_row: dict[tuple[str, int], int] = {}
-    for number, cells in enumerate(lines, start=2):
+    for number, cells in enumerate(_rows(lines, name), start=2):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) <= max(low_column, high_column):
             raise SourceError(f"{name} row {number}: {len(cells)} columns instead of {len(header)}")
         low_res, high_res = cells[low_column].strip(), cells[high_column].strip()
         for value in (low_res, high_res):
-            if not value:
+            if not PurePosixPath(value).name:
                 raise SourceError(f"{name} row {number}: an empty file name")
             if not is_inside(value):
                 raise SourceError(
@@ -124,6 +124,18 @@ def parse_image_data(data: bytes, name: str = CSV_NAME) -> pd.DataFrame:
     return pd.DataFrame(files, columns=list(COLUMNS))
 
 
+def _rows(lines: Iterator[list[str]], name: str) -> Iterator[list[str]]:
+    number = 2
+    while True:
+        try:
+            yield next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise SourceError(f"{name} row {number}: {error}") from None
+        number += 1
+
+
 def write_kaggle_layout(
     folder: Path, photographs: Iterable[tuple[str, Picture]], scales: Iterable[int]
 ) -> None:
@@ -137,8 +149,7 @@ def write_kaggle_layout(
         scales: factors of the partners.
     """
     scales = list(scales)
-    with replace_folder(folder) as partial:
-        root = partial / FOLDER
+    with replace_folder(folder / FOLDER) as root:
         for name in ("high res", "low res"):
             (root / name).mkdir(parents=True)
         names = []
