@@ -26,8 +26,14 @@ class TrackingHooks(MlflowHook):
 
     Runs are opened and closed by kedro-mlflow, by `mlflow.yml`. Parameters are logged flattened
     before the first node. What a catalog entry's `metadata.tracking` names is logged as it is
-    saved: `figure`, `table`, `metrics`, `tags`, `network` or `data_set`.
+    saved: `figure`, `table`, `metrics`, `tags` or `network` (with `registered_model`); what it
+    calls `data_set` is logged as input when it is first loaded.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._metadata: dict[str, dict[str, Any]] = {}
+        self._logged_inputs: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -55,11 +61,12 @@ class TrackingHooks(MlflowHook):
         super().after_catalog_created(
             catalog, conf_catalog, conf_creds, parameters, save_version, load_versions
         )
-        self._kinds = {
-            name: (entry.get("metadata") or {}).get("tracking")
+        self._metadata = {
+            name: entry.get("metadata") or {}
             for name, entry in conf_catalog.items()
             if isinstance(entry, dict)
         }
+        self._logged_inputs.clear()
 
     @hook_impl
     def before_pipeline_run(
@@ -99,34 +106,31 @@ class TrackingHooks(MlflowHook):
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        kind = self._kinds.get(dataset_name)
-        if kind == "figure":
-            tracking.log_figure(dataset_name, data)
-        elif kind == "table":
-            tracking.log_table(dataset_name, data)
-        elif kind == "metrics":
-            tracking.log_metrics(data)
-        elif kind == "tags":
-            tracking.log_tags({str(key): str(value) for key, value in data.items()})
-        elif kind == "network":
-            tracking.log_network(data)
+        metadata = self._metadata.get(dataset_name, {})
+        match metadata.get("tracking"):
+            case "figure":
+                tracking.log_figure(dataset_name, data)
+            case "table":
+                tracking.log_table(dataset_name, data)
+            case "metrics":
+                tracking.log_metrics(data)
+            case "tags":
+                tracking.log_tags({str(key): str(value) for key, value in data.items()})
+            case "network":
+                tracking.register_network(metadata["registered_model"], data)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        if self._kinds.get(dataset_name) == "data_set" and dataset_name not in self._logged:
-            self._logged.add(dataset_name)
+        is_input = self._metadata.get(dataset_name, {}).get("tracking") == "data_set"
+        if is_input and dataset_name not in self._logged_inputs:
+            self._logged_inputs.add(dataset_name)
             source = self._context.config_loader["globals"].get("source", "unknown")
             tracking.log_data_set(f"{source} {dataset_name}", data, str(source), node.name)
-
-    @property
-    def _logged(self) -> set[str]:
-        return self.__dict__.setdefault("_logged_names", set())
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        self._logged.clear()
         try:
             super().after_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:
@@ -140,7 +144,6 @@ class TrackingHooks(MlflowHook):
         pipeline: Pipeline,
         catalog: DataCatalog,
     ) -> None:
-        self._logged.clear()
         try:
             super().on_pipeline_error(error, run_params, pipeline, catalog)
         except Exception as trouble:
@@ -152,7 +155,6 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._context = context
         sys.excepthook = _one_line_for_people
 
     @hook_impl

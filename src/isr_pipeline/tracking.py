@@ -202,9 +202,9 @@ def log_data_set(name: str, table: "pd.DataFrame", source: str, context: str) ->
 
 
 @forgiving
-def log_network(network: "keras.Model") -> None:
-    """Log the network as an MLflow model with signature and pinned requirements."""
-    _log_model(network)
+def register_network(registered_model: str, network: "keras.Model") -> None:
+    """Log the network, with signature and pinned requirements, as a new registered version."""
+    _register(registered_model, network)
 
 
 def find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
@@ -245,12 +245,27 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
 
 
 @forgiving
-def register_champion(
-    registered_model: str, network: "keras.Model", record: dict[str, Any]
-) -> None:
-    """Register this run's network and move the alias `champion` to it."""
+def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> None:
+    """Move the alias `champion` to this run's version of the network, and keep its record there.
+
+    A run that only evaluates has no version yet: it gets one.
+    """
     import json
 
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    run_id = mlflow.active_run().info.run_id
+    versions = client.search_model_versions(f"name='{registered_model}' and run_id='{run_id}'")
+    number = versions[0].version if versions else _register(registered_model, network)
+    for key, value in (("record", json.dumps(record)), ("score", f"{record['score']:.4f}")):
+        client.set_model_version_tag(registered_model, number, key, value)
+    client.set_registered_model_alias(registered_model, ALIAS, number)
+    logger.info("%s version %s is the champion now", registered_model, number)
+
+
+def _register(registered_model: str, network: "keras.Model") -> str:
+    """Log the network and make a version of it; the version's number."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -258,16 +273,13 @@ def register_champion(
     logged = _log_model(network)
     with contextlib.suppress(MlflowException):  # it is there already
         client.create_registered_model(registered_model)
-    found = client.create_model_version(
+    version = client.create_model_version(
         registered_model,
         logged.model_uri,
         run_id=mlflow.active_run().info.run_id,
         model_id=logged.model_id,
     )
-    for key, value in (("record", json.dumps(record)), ("score", f"{record['score']:.4f}")):
-        client.set_model_version_tag(registered_model, found.version, key, value)
-    client.set_registered_model_alias(registered_model, ALIAS, found.version)
-    logger.info("%s version %s is the champion now", registered_model, found.version)
+    return str(version.version)
 
 
 def _log_model(network: "keras.Model") -> Any:

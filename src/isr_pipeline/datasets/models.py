@@ -87,7 +87,7 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
             data.network.save(partial / "network.keras")
             (partial / "record.json").write_text(json.dumps(data.record, indent=2) + "\n")
         if data.record["new"]:
-            tracking.register_champion(self._registered_model, data.network, data.record)
+            tracking.crown_champion(self._registered_model, data.network, data.record)
 
     def _exists(self) -> bool:
         return (self._filepath / "record.json").is_file()
