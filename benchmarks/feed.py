@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def compare(photographs: Photographs, folder: Path, seconds: float, rounds: int)
     storing = storage_contenders(photographs, folder)
     decoding = decode_contenders(photographs)
 
-    rates = measure([*feeding, *storing, *decoding], seconds, rounds)
+    rates, others = measure([*feeding, *storing, *decoding], seconds, rounds)
     megapixels = sum(picture.size for _, picture in photographs) / 3e6
     a_step = train.batch_size * len(SCALES)
 
@@ -113,7 +114,8 @@ def compare(photographs: Photographs, folder: Path, seconds: float, rounds: int)
     return "\n".join(
         [
             f"{machine()}; {len(photographs)} photographs, {megapixels:.1f} megapixels; "
-            f"medians of {rounds} rounds of {seconds:g} s.\n",
+            f"medians of {rounds} rounds of {seconds:g} s,\nwhile other processes took "
+            f"{max(others, 0):.0%} of the processors.\n",
             f"Feed beside training: `{train.network.name}`, {train.batch_size} tiles of each scale "
             f"{SCALES} in a step,\na tile being {tile.size}x{tile.size} low-resolution pixels and "
             f"their original; {len(tiles):,} tiles in the index.\n",
@@ -470,16 +472,29 @@ def decode_opencv(data: Any) -> Picture:
 
 def measure(
     contenders: list[Contender], seconds: float, rounds: int
-) -> dict[str, NDArray[np.float64]]:
-    """The rates of each contender, one a round; all take turns."""
+) -> tuple[dict[str, NDArray[np.float64]], float]:
+    """The rates of each contender, one a round; all take turns.
+
+    Returns:
+        The rates by name, and the fraction of the processors that other processes took meanwhile.
+    """
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    began, mine, everybody = time.perf_counter(), *processor_seconds()
     with tqdm(total=rounds * len(contenders), disable=None, leave=False) as bar:
         for _ in range(rounds):
             for contender in contenders:
                 bar.set_description(contender.name)
                 rates[contender.name].append(contender.rate(seconds))
                 bar.update()
-    return {name: np.array(values) for name, values in rates.items()}
+    passed = (time.perf_counter() - began) * (os.cpu_count() or 1)
+    mine, everybody = np.subtract(processor_seconds(), (mine, everybody)).tolist()
+    return {name: np.array(values) for name, values in rates.items()}, (everybody - mine) / passed
+
+
+def processor_seconds() -> tuple[float, float]:
+    """What this process and what all processes have used so far."""
+    mine, everybody = psutil.Process().cpu_times(), psutil.cpu_times()
+    return mine.user + mine.system, everybody.user + everybody.system
 
 
 def stream_rate(stream: Iterator[Any], seconds: float, warm_up: int = WARM_UP) -> float:
