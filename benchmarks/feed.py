@@ -95,27 +95,29 @@ def compare(photographs: Photographs, folder: Path, seconds: float, rounds: int)
     tile = TileParameters.model_validate(settings("tile"))
     train = TrainParameters.model_validate(settings("train"))
     store, tiles = prepare(photographs, folder, tile)
-    feeding = feed_contenders(train, tiles, store)
-    storing = storage_contenders(photographs, folder)
-    decoding = decode_contenders(photographs)
-
-    rates, others = measure([*feeding, *storing, *decoding], seconds, rounds)
     megapixels = sum(picture.size for _, picture in photographs) / 3e6
     a_step = train.batch_size * len(SCALES)
 
-    def row(contender: Contender, group: list[Contender], *scaled: float) -> list[Any]:
-        """Name, the median rate in each of several units, and ratios to the first of the group."""
-        own, first = rates[contender.name], rates[group[0].name]
-        return [contender.name, *(scale * median(own) for scale in scaled), *ratios(own, first)]
+    def rows(contenders: list[Contender], *units: float) -> list[list[Any]]:
+        """Name, median rate in each unit and ratios to the first contender; all take turns."""
+        rates = measure(contenders, seconds, rounds)
+        return [
+            [contender.name, *(unit * median(own) for unit in units), *ratios(own, rates[0])]
+            for contender, own in zip(contenders, rates, strict=True)
+        ]
 
-    feed_rows = [row(c, feeding, 1 / a_step, 1) for c in feeding]
-    storage_rows = [[*row(c, storing, 1), folder_size(folder / c.name) / 1e6] for c in storing]
-    decode_rows = [row(c, decoding, len(photographs) / megapixels, 1) for c in decoding]
+    load = OtherLoad()
+    # Training comes last: TensorFlow leaves the memory allocator slower for large arrays.
+    decode_rows = rows(decode_contenders(photographs), len(photographs) / megapixels, 1)
+    storage_rows = rows(storage_contenders(photographs, folder), 1)
+    for row in storage_rows:
+        row.append(folder_size(folder / row[0]) / 1e6)
+    feed_rows = rows(feed_contenders(train, tiles, store), 1 / a_step, 1)
     return "\n".join(
         [
-            f"{machine()}; {len(photographs)} photographs, {megapixels:.1f} megapixels; "
+            f"{machine()}; {len(photographs)} pictures, {megapixels:.1f} megapixels; "
             f"medians of {rounds} rounds of {seconds:g} s,\nwhile other processes took "
-            f"{max(others, 0):.0%} of the processors.\n",
+            f"{load.fraction():.0%} of the processors.\n",
             f"Feed beside training: `{train.network.name}`, {train.batch_size} tiles of each scale "
             f"{SCALES} in a step,\na tile being {tile.size}x{tile.size} low-resolution pixels and "
             f"their original; {len(tiles):,} tiles in the index.\n",
@@ -470,31 +472,31 @@ def decode_opencv(data: Any) -> Picture:
 # Measuring and showing
 
 
-def measure(
-    contenders: list[Contender], seconds: float, rounds: int
-) -> tuple[dict[str, NDArray[np.float64]], float]:
-    """The rates of each contender, one a round; all take turns.
-
-    Returns:
-        The rates by name, and the fraction of the processors that other processes took meanwhile.
-    """
-    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    began, mine, everybody = time.perf_counter(), *processor_seconds()
-    with tqdm(total=rounds * len(contenders), disable=None, leave=False) as bar:
-        for _ in range(rounds):
-            for contender in contenders:
+def measure(contenders: list[Contender], seconds: float, rounds: int) -> list[NDArray[np.float64]]:
+    """For each contender its rates, one a round; all take turns."""
+    rates = np.empty((len(contenders), rounds))
+    with tqdm(total=rates.size, disable=None, leave=False) as bar:
+        for number in range(rounds):
+            for place, contender in enumerate(contenders):
                 bar.set_description(contender.name)
-                rates[contender.name].append(contender.rate(seconds))
+                rates[place, number] = contender.rate(seconds)
                 bar.update()
-    passed = (time.perf_counter() - began) * (os.cpu_count() or 1)
-    mine, everybody = np.subtract(processor_seconds(), (mine, everybody)).tolist()
-    return {name: np.array(values) for name, values in rates.items()}, (everybody - mine) / passed
+    return list(rates)
 
 
-def processor_seconds() -> tuple[float, float]:
-    """What this process and what all processes have used so far."""
-    mine, everybody = psutil.Process().cpu_times(), psutil.cpu_times()
-    return mine.user + mine.system, everybody.user + everybody.system
+class OtherLoad:
+    """The fraction of the processors that other processes have used since this was made."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    def fraction(self) -> float:
+        seconds, mine, everybody = np.subtract(self._now(), self._began)
+        return max(0.0, float((everybody - mine) / (seconds * (os.cpu_count() or 1))))
+
+    def _now(self) -> tuple[float, float, float]:
+        mine, everybody = psutil.Process().cpu_times(), psutil.cpu_times()
+        return time.time(), mine.user + mine.system, everybody.user + everybody.system
 
 
 def stream_rate(stream: Iterator[Any], seconds: float, warm_up: int = WARM_UP) -> float:

@@ -12,6 +12,9 @@ tracking.configure_environment()
 with warnings.catch_warnings(record=True):  # MLflow warns of its own code while it is imported
     from isr_pipeline.hooks import ProjectHooks, TrackingHooks
 
+# Both spellings are supported here; the notice is for those who write pipelines, not who run them.
+warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -118,4 +118,5 @@ def test_training_runs_alone_from_what_is_prepared(run_project, option):
     done = run_project.kedro("run", option, "--env=test", "--params=train.epochs=1")
     assert done.returncode == 0, done.stderr
     assert "Trained 1 epochs" in done.stderr
+    assert "deprecated" not in done.stderr
     assert "Traceback" not in done.stderr
