@@ -14,7 +14,7 @@ help:
 	@echo "make test   linters, types, import rules and the whole test suite"
 	@echo "make ui     the MLflow UI on http://127.0.0.1:5000"
 	@echo "make viz    the pipelines in Kedro-Viz on http://127.0.0.1:4141"
-	@echo "make clean  remove what runs have written (not .venv)"
+	@echo "make clean  remove what runs have written (not .venv, not your photographs)"
 
 run: $(VENV)/.installed
 	$(BIN)/kedro run
@@ -35,7 +35,7 @@ viz: $(VENV)/.installed
 	PYTHONWARNINGS=ignore $(BIN)/kedro viz run
 
 clean:
-	rm -rf data/0*/*/ mlflow.db build mlartifacts .viz
+	rm -rf data/01_raw/sample data/0[2-8]*/* mlflow.db mlartifacts build .viz
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("isr_pipeline needs Python 3.11 to 3.13" if not (3, 11) <= sys.version_info < (3, 14) else 0)'

@@ -1,5 +1,3 @@
-import json
-
 import mlflow
 import numpy as np
 import pandas as pd
@@ -80,7 +78,7 @@ def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
     assert tracking.find_champion("isr_test")[1]["version"] == 2
     assert len(mlflow.MlflowClient().search_model_versions("name='isr_test'")) == 3
     version = mlflow.MlflowClient().get_model_version("isr_test", "1")
-    assert json.loads(version.tags["record"])["score"] == 30.0
+    assert version.tags["score"] == "30.0000"
     assert version.aliases == []
 
 

@@ -18,6 +18,7 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 
 logger = logging.getLogger(__name__)
+FOLDER_PARAMETERS = {"photos", "unsplash"}  # read by the catalogs of their environments
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
 
 
@@ -72,6 +73,7 @@ class TrackingHooks(MlflowHook):
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
+        _refuse_unknown_parameters(self._context.config_loader["parameters"])
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
@@ -174,6 +176,22 @@ class ProjectHooks:
                 "\n".join(places),
                 "runs",
                 "pipelines",
+            )
+
+
+def _refuse_unknown_parameters(parameters: dict[str, Any]) -> None:
+    """What no node reads is a slip of the hand, such as `epochs` for `train.epochs`."""
+    read = {
+        name.removeprefix("params:").split(".")[0]
+        for pipeline in pipelines.values()
+        for name in pipeline.inputs()
+        if name.startswith("params:")
+    }
+    for key in parameters:
+        if key not in read | FOLDER_PARAMETERS:
+            raise ProjectError(
+                f"unknown parameter '{key}': there are {', '.join(sorted(read))}, "
+                f"and the folders {', '.join(sorted(FOLDER_PARAMETERS))}"
             )
 
 

@@ -12,6 +12,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def threads_for(bytes_each: float, budget: float = 4e9) -> int:
+    """As many threads as there are processors and as fit into a memory budget, at least one.
+
+    Args:
+        bytes_each: memory that one thread's work takes.
+        budget: for all of them.
+    """
+    return max(1, min(os.cpu_count() or 1, int(budget / max(bytes_each, 1))))
+
+
 def map_in_order(
     function: Callable[[Item], Result],
     items: Iterable[Item],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
+RECORD = "champion_record.json"
 _lost: set[str] = set()
 
 P = ParamSpec("P")
@@ -218,8 +219,6 @@ def find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
 
 @forgiving
 def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
-    import json
-
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -237,10 +236,10 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
         )
     )
     files = sorted(folder.rglob("*.keras"))
-    if not files or "record" not in present.tags:
+    if not files or "score" not in present.tags:
         logger.warning("%s version %s is not ours: ignored", registered_model, present.version)
         return None
-    record = json.loads(present.tags["record"])
+    record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
     return files[0], {**record, "version": int(present.version)}
 
 
@@ -250,16 +249,14 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
 
     A run that only evaluates has no version yet: it gets one.
     """
-    import json
-
     import mlflow
 
     client = mlflow.MlflowClient()
     run_id = mlflow.active_run().info.run_id
     versions = client.search_model_versions(f"name='{registered_model}' and run_id='{run_id}'")
     number = versions[0].version if versions else _register(registered_model, network)
-    for key, value in (("record", json.dumps(record)), ("score", f"{record['score']:.4f}")):
-        client.set_model_version_tag(registered_model, number, key, value)
+    mlflow.log_dict(record, RECORD)
+    client.set_model_version_tag(registered_model, number, "score", f"{record['score']:.4f}")
     client.set_registered_model_alias(registered_model, ALIAS, number)
     logger.info("%s version %s is the champion now", registered_model, number)
 

@@ -29,6 +29,7 @@ def test_evaluating_a_prepared_clone_asks_only_for_what_is_missing(empty_project
         ("train.epcohs=3", ["epcohs"]),
         ("pair.scales=7", ["pair", "scales"]),
         ("split.test=0.95", ["validation + test must stay below 1"]),
+        ("epochs=40", ["unknown parameter 'epochs'", "train"]),
     ],
 )
 def test_a_wrong_parameter_fails_before_any_node_with_its_name(empty_project, parameters, words):

@@ -88,7 +88,9 @@ def test_figures_tables_and_lineage_are_logged(client, first_run):
 
 def test_the_model_is_logged_with_signature_and_pins_and_is_champion(client, run_project):
     version = client.get_model_version_by_alias("isr_pipeline_test", "champion")
-    record = json.loads(version.tags["record"])
+    record = mlflow.artifacts.load_dict(
+        f"{client.get_run(version.run_id).info.artifact_uri}/champion_record.json"
+    )
     saved = json.loads(run_project.path("06_models", "champion/record.json").read_text())
     assert record == saved
     mlflow.set_tracking_uri(f"sqlite:///{run_project.folder}/mlflow.db")

@@ -7,7 +7,11 @@ import pytest
 
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import NETWORKS, at_scale, build_network, scales_of
-from isr_pipeline.networks.cost import describe_layers, multiply_adds_per_pixel
+from isr_pipeline.networks.cost import (
+    describe_layers,
+    multiply_adds_per_pixel,
+    receptive_radius,
+)
 from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
 
 DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
@@ -125,6 +129,28 @@ def test_a_saved_network_loads_in_a_fresh_process_with_safe_mode(tmp_path, name,
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
     expected = np.asarray(at_scale(network, 4)(picture))
     assert np.abs(np.load(tmp_path / "sr.npy") - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("autoencoder", TINY),
+        ("autoencoder", TINY | {"bottleneck_blocks": 4}),
+        ("report_autoencoder", {}),
+    ],
+)
+def test_nothing_beyond_the_receptive_radius_reaches_a_pixel(name, sizes):
+    network = randomised(build_network(name, [2], **sizes))
+    radius = receptive_radius(network, 2)
+    predict = at_scale(network, 2)
+    side = 2 * radius + 17
+    picture = np.random.default_rng(3).random((1, side, side, 3), np.float32)
+    changed = 1 - picture
+    middle = slice(side // 2 - radius, side // 2 + radius + 1)
+    changed[:, middle, middle] = picture[:, middle, middle]
+    centre = slice(2 * (side // 2), 2 * (side // 2) + 2)
+    both = [np.asarray(predict(x))[0, centre, centre] for x in (picture, changed)]
+    assert np.abs(both[0] - both[1]).max() <= 1e-6 * np.abs(both[0]).max()
 
 
 def test_a_scale_that_was_not_built_is_named():

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale
+from isr_pipeline.storage.pictures import (
+    PictureStore,
+    PictureStream,
+    StoredPicture,
+    write_pictures,
+)
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
 from isr_pipeline.training.losses import charbonnier, psnr
@@ -163,6 +170,67 @@ def test_training_goes_on_after_kill_9(world, tmp_path):
         [sys.executable, script, "go on"], capture_output=True, text=True, check=True
     )
     assert "resumed after 1 of 3" in finished.stdout
+
+
+def test_a_training_killed_after_its_last_epoch_is_finished_not_repeated(world, tmp_path):
+    whole = fitted(world, tmp_path / "whole", epochs=2)
+
+    class Killed(Checkpoints):
+        def clear_state(self):
+            if self.load_state() is not None:
+                raise InterruptionError
+
+    parameters = train_parameters(epochs=2)
+    with pytest.raises(InterruptionError):
+        fit_network(world.tiles, world.pictures, parameters, Killed(tmp_path / "cut"))
+    told = []
+    result = fit_network(
+        world.tiles,
+        world.pictures,
+        parameters,
+        Checkpoints(tmp_path / "cut"),
+        lambda epoch, figures: told.append(epoch),
+    )
+    assert result.facts["resumed_after"] == 2
+    assert told == [1, 2]
+    assert np.array_equal(weights_of(result), weights_of(whole))
+
+
+def test_a_diverged_training_is_an_error_and_not_the_former_network(world, tmp_path):
+    fitted(world, tmp_path)
+    with pytest.raises(ProjectError, match="diverged"):
+        fitted(world, tmp_path, learning_rate__peak=1e30, average=None)
+
+
+def test_other_pictures_do_not_resume(world, tmp_path, caplog):
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fitted(world, tmp_path, interrupt, epochs=3)
+    write_pictures(
+        tmp_path / "other",
+        PictureStream(
+            "other pictures at the same places",
+            (StoredPicture(p, s, 255 - world.pictures.picture(p, s)) for p, s in world.pictures),
+        ),
+    )
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        fit_network(
+            world.tiles,
+            PictureStore(tmp_path / "other"),
+            train_parameters(epochs=3),
+            Checkpoints(tmp_path),
+        )
+    assert "starting anew" in caplog.text
+
+
+def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_path):
+    tiles = world.tiles.copy()
+    tiles.loc[tiles.index[0], "lr_height"] = 20
+    with pytest.raises(ProjectError, match="several sizes cannot share a batch"):
+        fit_network(tiles, world.pictures, train_parameters(), Checkpoints(tmp_path))
 
 
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):

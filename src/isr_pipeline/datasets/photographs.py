@@ -1,5 +1,6 @@
 """Where photographs come from: three sources, one kind of collection."""
 
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,8 @@ class _PhotographsDataset(AbstractDataset[NoReturn, PhotoCollection]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        # Kedro makes paths absolute before it hands them over, also those that begin with ~.
+        self._filepath = Path(re.sub(r"^.*?/(?=~/)", "", filepath)).expanduser()
         self.metadata = metadata
 
     def save(self, data: NoReturn) -> None:
@@ -72,4 +74,4 @@ class FolderDataset(_PhotographsDataset):
             raise ProjectError(
                 "no folder of photographs was named: add --params=photos=<folder> to the command"
             )
-        return list_folder(self._filepath.expanduser())
+        return list_folder(self._filepath)

@@ -11,10 +11,8 @@ from isr_pipeline.networks import at_scale
 if TYPE_CHECKING:
     import keras
 
-HALO = 32
-"""Low-resolution pixels around a part that its network sees besides. More than the receptive
-field of any network here reaches, and a multiple of all their poolings, so that parts and whole
-agree."""
+ALIGNMENT = 8
+"""Parts begin at multiples of this, so that poolings fall as they do on the whole picture."""
 
 
 class Predictor:
@@ -24,13 +22,17 @@ class Predictor:
         network: with an output for the scale.
         scale: the integer factor.
         part: side in low-resolution pixels above which a picture is done in parts, so that memory
-            stays bounded; a multiple of 8.
+            stays bounded; a multiple of `ALIGNMENT`.
     """
 
     def __init__(self, network: "keras.Model", scale: int, part: int = 512) -> None:
         self.scale = scale
         self.part = part
+        from isr_pipeline.networks.cost import receptive_radius
+
         self._model = at_scale(network, scale)
+        # What a part sees around it reaches as far as the network looks: parts and whole agree.
+        self.halo = -(-receptive_radius(network, scale) // ALIGNMENT) * ALIGNMENT
 
     def __call__(self, low_res: Picture, size: tuple[int, int] | None = None) -> Picture:
         """Super-resolve a picture.
@@ -51,14 +53,16 @@ class Predictor:
     def predict(self, low_res: FloatPicture) -> FloatPicture:
         """Super-resolve `(height, width, 3)` in [0, 1]; the result is not clipped."""
         height, width = low_res.shape[:2]
-        if max(height, width) <= self.part + 2 * HALO:
+        if max(height, width) <= self.part + 2 * self.halo:
             return self._run(low_res)
         result = np.empty((height * self.scale, width * self.scale, 3), np.float32)
         for top in range(0, height, self.part):
             for left in range(0, width, self.part):
                 bottom, right = min(top + self.part, height), min(left + self.part, width)
-                first_row, first_column = max(top - HALO, 0), max(left - HALO, 0)
-                part = self._run(low_res[first_row : bottom + HALO, first_column : right + HALO])
+                first_row, first_column = max(top - self.halo, 0), max(left - self.halo, 0)
+                part = self._run(
+                    low_res[first_row : bottom + self.halo, first_column : right + self.halo]
+                )
                 rows = slice((top - first_row) * self.scale, (bottom - first_row) * self.scale)
                 columns = slice(
                     (left - first_column) * self.scale, (right - first_column) * self.scale

@@ -6,7 +6,7 @@ import keras
 import pandas as pd
 
 from isr_pipeline.networks import at_scale
-from isr_pipeline.networks.layers import BicubicUpsampling
+from isr_pipeline.networks.layers import REACH, BicubicUpsampling
 
 
 def describe_layers(network: keras.Model, scale: int, side: int = 96) -> pd.DataFrame:
@@ -45,6 +45,30 @@ def describe_layers(network: keras.Model, scale: int, side: int = 96) -> pd.Data
 def multiply_adds_per_pixel(network: keras.Model, scale: int) -> float:
     """Multiply-adds for each output pixel at a scale, borders left aside."""
     return float(describe_layers(network, scale)["multiply_adds_per_pixel"].sum())
+
+
+def receptive_radius(network: keras.Model, scale: int) -> int:
+    """How many low-resolution pixels around one the network looks at, at most.
+
+    Counted along all layers as if they stood in one row, which no path through the network exceeds.
+    """
+    radius, jump = 0.0, 1.0  # jump: low-resolution pixels from one position to the next
+    for layer in at_scale(network, scale).layers:
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            jump /= layer.strides[0]
+            radius += (layer.kernel_size[0] - 1) * jump
+        elif isinstance(layer, keras.layers.Conv2D):
+            radius += (layer.kernel_size[0] - 1) * jump / (1 if layer.strides[0] > 1 else 2)
+            jump *= layer.strides[0]
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            radius += (layer.pool_size[0] - 1) * jump
+            jump *= layer.pool_size[0]
+        elif isinstance(layer, keras.layers.UpSampling2D):
+            jump /= layer.size[0]
+            radius += (layer.size[0] - 1) * jump
+        elif isinstance(layer, BicubicUpsampling):
+            radius += REACH
+    return math.ceil(radius)
 
 
 def _multiply_adds(layer: keras.Operation) -> float:

@@ -14,6 +14,8 @@ from isr_pipeline.quality.metrics import (
     ssim,
 )
 
+CEILING = 100.0
+"""PSNR in dB of equal pictures, so that one flat picture does not make every mean infinite."""
 SCORES = ("mse", "psnr_rgb", "psnr_y", "ssim_y", "brightest_channel_agreement")
 
 
@@ -26,8 +28,8 @@ def score_picture(truth: Picture, estimate: Picture, scale: int) -> dict[str, fl
         scale: the factor, which is also the border cropped for the luma scores.
 
     Returns:
-        `mse` (of values in [0, 1], as the report's loss), `psnr_rgb` and `psnr_y` in dB,
-        `ssim_y` and `brightest_channel_agreement` in [0, 1].
+        `mse` (of values in [0, 1], as the report's loss), `psnr_rgb` and `psnr_y` in dB (at most
+        `CEILING`), `ssim_y` and `brightest_channel_agreement` in [0, 1].
 
     Raises:
         ValueError: when the shapes differ or a picture is not uint8.
@@ -43,8 +45,8 @@ def score_picture(truth: Picture, estimate: Picture, scale: int) -> dict[str, fl
     truth_y, estimate_y = luma(truth[inner]), luma(estimate[inner])
     return {
         "mse": mean_squared_error(truth, estimate) / 255**2,
-        "psnr_rgb": psnr(truth, estimate),
-        "psnr_y": psnr(truth_y, estimate_y),
+        "psnr_rgb": min(psnr(truth, estimate), CEILING),
+        "psnr_y": min(psnr(truth_y, estimate_y), CEILING),
         "ssim_y": ssim(truth_y, estimate_y),
         "brightest_channel_agreement": brightest_channel_agreement(truth, estimate),
     }

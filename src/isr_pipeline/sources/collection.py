@@ -7,6 +7,7 @@ import pandas as pd
 
 from isr_pipeline.errors import ProjectError
 
+MAXIMUM_BYTES = 2 * 2**30  # of a file; what is larger is no photograph but a film
 COLUMNS = ("photograph", "scale", "path")
 
 
@@ -46,6 +47,9 @@ class PhotoCollection:
             raise SourceError(f"'{path}' leaves the folder {self.root}")
         if target.exists() and not target.is_file():
             raise IsADirectoryError(f"'{path}' is not a regular file")
+        size = target.stat().st_size
+        if size > MAXIMUM_BYTES:
+            raise SourceError(f"'{path}' has {size / 1e9:.1f} GB: too large for a photograph")
         return target.read_bytes()
 
 

@@ -75,7 +75,7 @@ class SaveState(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._restored is None:
             return
-        self.recorder.rows = list(self._restored["rows"])
+        self.recorder.replay(self._restored["rows"])
         for callback in self.others:
             for name, value in self._restored["callbacks"][type(callback).__name__].items():
                 setattr(callback, name, value)
@@ -129,6 +129,13 @@ class Recorder(keras.callbacks.Callback):
         self.on_epoch = on_epoch
         self._started = self._spoken = 0.0
         self._bar: Any = None
+
+    def replay(self, rows: list[dict[str, float]]) -> None:
+        """Take over the epochs of an interrupted training; whoever listens hears of them too."""
+        self.rows = list(rows)
+        if self.on_epoch is not None:
+            for row in rows:
+                self.on_epoch(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = self._spoken = time.monotonic()

@@ -53,6 +53,11 @@ class Checkpoints:
         """Load the saved weights and optimiser into a built and compiled model."""
         model.load_weights(self.folder / "state" / _WEIGHTS)
 
+    def clear(self) -> None:
+        """Forget everything: another training begins."""
+        self.clear_state()
+        self.best.unlink(missing_ok=True)
+
     def clear_state(self) -> None:
         """Forget the state: the training is over. The best weights stay."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)

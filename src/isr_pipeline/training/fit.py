@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
@@ -53,7 +54,11 @@ def fit_network(
         parameters: see `TrainParameters`.
         checkpoints: where the best weights and the state between epochs are kept.
         on_epoch: called after each epoch with its number from 1 and its figures.
+
+    Raises:
+        ProjectError: when the tiles cannot share a batch, or when the training diverges.
     """
+    _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
     feed = TileFeed(
         tiles[tiles["split"] == "train"],
@@ -72,11 +77,16 @@ def fit_network(
     best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
     callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best]
     callbacks.append(
-        SaveState(checkpoints, _work_digest(tiles, parameters, precision), recorder, callbacks[1:])
+        SaveState(
+            checkpoints,
+            _work_digest(tiles, pictures, parameters, precision),
+            recorder,
+            callbacks[1:],
+        )
     )
     done = _resume(model, checkpoints, callbacks[-1]) if parameters.resume else 0
     if done == 0:
-        checkpoints.clear_state()
+        checkpoints.clear()
     logger.info(
         "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s",
         parameters.network.name,
@@ -102,9 +112,16 @@ def fit_network(
                 shuffle=False,  # the feed has done that
                 verbose=0,
             )
+        else:  # it was killed after its last epoch
+            callbacks[-1].on_train_begin()
     finally:
         batches.close()  # type: ignore[attr-defined]
 
+    if not checkpoints.best.is_file():
+        raise ProjectError(
+            f"the training diverged: no epoch had a finite {best.monitor}; "
+            "lower train.learning_rate.peak"
+        )
     trained = _build(parameters, feed.scales, "float32")
     trained.load_weights(checkpoints.best)
     checkpoints.clear_state()
@@ -183,6 +200,16 @@ class ValidationTiles(keras.utils.PyDataset):
         return make_batch(
             {scale: table.iloc[rows] for scale, table in self._tiles.items()}, self.pictures
         )
+
+
+def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
+    sizes = tiles.groupby("enlargement")[["lr_height", "lr_width"]].nunique().to_numpy().max()
+    if sizes > 1 and parameters.batch_size > 1:
+        raise ProjectError(
+            "whole pictures of several sizes cannot share a batch: set tile.size or pair.resize"
+        )
+    if parameters.augment and (tiles["lr_height"] != tiles["lr_width"]).any():
+        raise ProjectError("train.augment transposes tiles, which must be square: set tile.size")
 
 
 def _build(parameters: TrainParameters, scales: list[int], precision: str) -> keras.Model:
@@ -269,7 +296,11 @@ def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> i
     return done
 
 
-def _work_digest(tiles: pd.DataFrame, parameters: TrainParameters, precision: str) -> str:
+def _work_digest(
+    tiles: pd.DataFrame, pictures: PictureStore, parameters: TrainParameters, precision: str
+) -> str:
     hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
     settings = parameters.model_dump(exclude={"resume", "maximum_minutes"})
-    return digest(settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)))
+    return digest(
+        pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64))
+    )

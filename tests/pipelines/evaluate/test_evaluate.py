@@ -30,6 +30,11 @@ SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_block
 HISTORY = pd.DataFrame({"epoch": [1], "train_loss": [0.1], "val_loss": [0.2], "seconds": [1.0]})
 
 
+def trained_on(world):
+    """What a training on this world leaves: the originals outside the test split."""
+    return sorted(world.pairs.loc[world.pairs["split"] != "test", "hr_sha256"].unique())
+
+
 @pytest.fixture(scope="module")
 def fresh():
     """A network that is exactly bicubic interpolation."""
@@ -49,7 +54,12 @@ def dead():
 @pytest.fixture(scope="module")
 def scores(world, fresh):
     return score_pictures(
-        fresh, world.pairs, world.pictures, world.photographs, evaluate_parameters()
+        fresh,
+        trained_on(world),
+        world.pairs,
+        world.pictures,
+        world.photographs,
+        evaluate_parameters(),
     )
 
 
@@ -114,7 +124,9 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
 
 def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog):
     parameters = evaluate_parameters()
-    scores = score_pictures(dead, world.pairs, world.pictures, world.photographs, parameters)
+    scores = score_pictures(
+        dead, trained_on(world), world.pairs, world.pictures, world.photographs, parameters
+    )
     assert "black everywhere" in caplog.text
     assert of(scores, NETWORK)["psnr_rgb"].isna().all()
     assert of(scores, NETWORK)["status"].str.startswith("collapsed").all()
@@ -122,10 +134,12 @@ def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog)
     table, metrics = summarise_scores(scores)
     assert metrics == {"test": {}}
     assert table.set_index("method").loc[NETWORK, "status"].str.startswith("collapsed").all()
-    comparison = compare_with_report(HISTORY, scores, world.pairs, parameters)
+    comparison = compare_with_report(HISTORY, trained_on(world), scores, world.pairs, parameters)
     assert comparison["note"].iloc[-1].startswith("collapsed")
     with pytest.raises(ProjectError, match="collapsed"):
-        choose_champion(dead, scores, world.pairs, world.pictures, None, parameters)
+        choose_champion(
+            dead, trained_on(world), scores, world.pairs, world.pictures, None, parameters
+        )
 
 
 def test_the_comparison_with_the_report_labels_the_leak(world, scores):
@@ -133,24 +147,35 @@ def test_the_comparison_with_the_report_labels_the_leak(world, scores):
     leaking = world.pairs.assign(
         split=["val" if scale == 2 else "train" for scale in world.pairs["scale"]]
     )
-    table = compare_with_report(HISTORY, scores, leaking, parameters)
+    everything = sorted(world.pairs["hr_sha256"].unique())
+    table = compare_with_report(HISTORY, everything, scores, leaking, parameters)
     assert table["method"].tolist()[0] == "the report, epoch 10"
     assert table["val_accuracy"].iloc[0] == 0.8783
-    assert table["note"].iloc[-1] == "LEAKS: 6 of 6 photographs are trained on at another scale"
-    honest = compare_with_report(HISTORY, scores, world.pairs, evaluate_parameters())
-    assert honest["note"].iloc[-1].endswith("none of them trained on")
+    assert table["note"].iloc[-1] == "LEAKS: 6 of 6 photographs took part in training"
+    honest = compare_with_report(
+        HISTORY, trained_on(world), scores, world.pairs, evaluate_parameters()
+    )
+    assert honest["note"].iloc[-1].endswith("none of them in training")
 
 
 def test_the_reports_training_figures_are_shown_where_the_run_has_them(world, scores):
     history = HISTORY.assign(train_accuracy=0.9)
-    table = compare_with_report(history, scores, world.pairs, evaluate_parameters())
+    table = compare_with_report(
+        history, trained_on(world), scores, world.pairs, evaluate_parameters()
+    )
     assert table[["loss", "accuracy"]].iloc[-1].tolist() == [0.1, 0.9]
     assert table[["loss", "accuracy"]].iloc[-2].isna().all()
 
 
 def chosen(world, network, scores, champion):
     return choose_champion(
-        network, scores, world.pairs, world.pictures, champion, evaluate_parameters()
+        network,
+        trained_on(world),
+        scores,
+        world.pairs,
+        world.pictures,
+        champion,
+        evaluate_parameters(),
     )
 
 
@@ -184,18 +209,54 @@ def test_a_champion_judged_on_other_pictures_is_scored_again(world, fresh, score
     assert chosen(world, fresh, scores, Champion(worse, boast)).record["new"]
 
 
+def test_test_pictures_that_were_trained_on_are_not_scored(world, fresh):
+    test = scored_pairs(world.pairs, "test")
+    with pytest.raises(ProjectError, match="trained on 1 of the test photographs"):
+        score_pictures(
+            fresh,
+            [*trained_on(world), test["hr_sha256"].iloc[0]],
+            world.pairs,
+            world.pictures,
+            world.photographs,
+            evaluate_parameters(),
+        )
+
+
+def test_a_champion_that_was_trained_on_the_new_test_pictures_steps_down(
+    world, fresh, scores, caplog
+):
+    seen = scored_pairs(world.pairs, "test")["hr_sha256"].unique().tolist()
+    record = {"score": 99.0, "test_digest": "other", "trained_on": seen}
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        champion = chosen(world, fresh, scores, Champion(fresh, record))
+    assert "it steps down" in caplog.text
+    assert champion.record["new"]
+
+
+def test_one_flat_picture_does_not_make_the_means_infinite():
+    flat = np.full((40, 40, 3), 77, np.uint8)
+    assert score_picture(flat, flat, 2)["psnr_rgb"] == 100.0
+
+
 def test_the_digest_names_pictures_and_protocol(world):
     test = scored_pairs(world.pairs, "test")
-    assert digest_of_test(test) == digest_of_test(test.iloc[::-1])
-    assert digest_of_test(test) != digest_of_test(test.iloc[1:])
-    assert digest_of_test(test) != digest_of_test(test.assign(degradation="bicubic"))
+    assert digest_of_test(test, world.pictures) == digest_of_test(test.iloc[::-1], world.pictures)
+    assert digest_of_test(test, world.pictures) != digest_of_test(test.iloc[1:], world.pictures)
+    assert digest_of_test(test, world.pictures) != digest_of_test(
+        test.assign(degradation="bicubic"), world.pictures
+    )
 
 
 def test_a_network_of_other_scales_is_refused_by_name(world):
     network = build_network("autoencoder", [2], **SIZES)
     with pytest.raises(ProjectError, match=r"trained for scales \[2\], not for \[4, 6\]"):
         score_pictures(
-            network, world.pairs, world.pictures, world.photographs, evaluate_parameters()
+            network,
+            trained_on(world),
+            world.pairs,
+            world.pictures,
+            world.photographs,
+            evaluate_parameters(),
         )
 
 
@@ -206,12 +267,14 @@ def test_the_pipeline_runs_from_a_catalog(world, fresh, tmp_path):
     catalog = DataCatalog(
         {
             "network": memory(fresh),
+            "trained_on": memory(trained_on(world)),
             "pairs": memory(world.pairs),
             "pictures": memory(world.pictures),
             "photographs": memory(world.photographs),
             "training_history": memory(HISTORY),
             "present_champion": MemoryDataset(
-                Champion(fresh, {"test_digest": "", "score": 0.0}), copy_mode="assign"
+                Champion(fresh, {"test_digest": "", "score": 0.0, "trained_on": []}),
+                copy_mode="assign",
             ),
             "params:evaluate": memory(evaluate_parameters(panels=1)),
             "picture_scores": ParquetDataset(filepath=str(tmp_path / "scores.parquet")),

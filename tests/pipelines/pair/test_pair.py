@@ -59,6 +59,16 @@ def test_a_partner_that_shows_another_photograph_is_foreign(own_folder):
     assert pairs["status"].drop(("0", 2)).eq("ok").all()
 
 
+def test_partners_of_two_scales_that_changed_names_are_foreign(own_folder):
+    low = own_folder / FOLDER / "low res"
+    (low / "2_2.jpg").rename(low / "x")
+    (low / "2_4.jpg").rename(low / "2_2.jpg")
+    (low / "x").rename(low / "2_4.jpg")
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
+    assert pairs.loc[("2", 2), "status"] == "foreign"
+    assert pairs.loc[("2", 4), "status"] == "foreign"
+
+
 def test_a_partner_of_impossible_size_is_foreign_and_the_sizes_are_named(own_folder):
     path = own_folder / FOLDER / "low res" / "0_2.jpg"
     Image.open(path).resize((100, 100)).save(path)

@@ -15,9 +15,16 @@ def names(count: int) -> list[str]:
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 50])
 @pytest.mark.parametrize("seed", range(25))
-def test_no_split_is_empty_from_three_photographs_up(count, seed):
-    splits = split_by_photograph(names(count), split_parameters(seed=seed))
+@pytest.mark.parametrize("test", [0.15, 0.6])
+def test_no_split_is_empty_from_three_photographs_up(count, seed, test):
+    splits = split_by_photograph(names(count), split_parameters(seed=seed, test=test))
     assert set(splits.values()) == {"train", "val", "test"}
+
+
+def test_the_highest_hash_validates_even_below_the_share_of_the_test():
+    photographs = ["p4.jpg", "p15.jpg", "p18.jpg"]  # all three fall below .15
+    splits = split_by_photograph(photographs, split_parameters(seed=0, test=0.15))
+    assert sorted(splits.values()) == ["test", "train", "val"]
 
 
 def test_fewer_than_three_photographs_are_an_error():

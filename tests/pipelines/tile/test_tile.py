@@ -80,9 +80,15 @@ def test_whole_pictures_when_there_is_no_size(world, tmp_path):
 
 
 def test_tiles_that_do_not_fit_are_an_error_naming_the_key(world, tmp_path):
-    with pytest.raises(ProjectError, match=r"tile\.size"):
+    with pytest.raises(ProjectError, match=r"lower tile\.size"):
         indexed(world, tmp_path / "t", size=500)
     assert not (tmp_path / "t").exists()
+
+
+def test_a_scale_without_a_tile_in_a_split_is_an_error_naming_both(world, tmp_path):
+    # 168 rows have 28 low-resolution rows at scale 6 and 42 at scale 4
+    with pytest.raises(ProjectError, match=r"no (train|val) tile at scale 6"):
+        indexed(world, tmp_path / "t", size=40, maximum_misalignment=0.5)
 
 
 def test_done_once_redone_for_a_changed_parameter_and_clean_after_an_interruption(

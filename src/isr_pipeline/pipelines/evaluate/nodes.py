@@ -19,9 +19,9 @@ from isr_pipeline.imaging.degradations import block_mean
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
-from isr_pipeline.progress import map_in_order
+from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
-from isr_pipeline.quality.protocol import SCORES, score_picture
+from isr_pipeline.quality.protocol import CEILING, SCORES, score_picture
 from isr_pipeline.reporting.figures import PanelRow, draw_panels
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.storage.atomic import digest
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 INPUT, BICUBIC, NETWORK = "input as it is", "bicubic", "network"
 METHODS = (INPUT, BICUBIC, NETWORK)
+BYTES_A_PIXEL = 130
+"""Memory that scoring a picture takes, for each of its pixels (measured)."""
 COLLAPSED = "collapsed: the output is black everywhere"
 
 
@@ -44,6 +46,7 @@ class _Prediction(NamedTuple):
 
 def score_pictures(
     network: Network,
+    trained_on: list[str],
     pairs: pd.DataFrame,
     pictures: PictureStore,
     photographs: PhotoCollection,
@@ -57,8 +60,17 @@ def score_pictures(
     Returns:
         One row for each pair and method: `protocol`, `photograph`, `scale`, `method`, the figures
         of `quality.protocol`, `seconds` the network took, and `status`.
+
+    Raises:
+        ProjectError: when test photographs were trained on, as after a change of the split.
     """
     chosen = scored_pairs(pairs, parameters.split)
+    leaked = set(trained_on) & set(chosen["hr_sha256"])
+    if leaked and parameters.split == "test":
+        raise ProjectError(
+            f"the network was trained on {len(leaked)} of the test photographs: the split has "
+            "changed since; run kedro run --pipelines=tile,train first"
+        )
 
     def score(prediction: _Prediction) -> tuple[bool, list[dict[str, Any]]]:
         pair, scale = prediction.pair, int(prediction.pair.scale)
@@ -82,7 +94,13 @@ def score_pictures(
         return bool(prediction.sr.max() == 0), rows
 
     results = list(
-        map_in_order(score, _predictions(network, chosen, pictures), len(chosen), "scoring")
+        map_in_order(
+            score,
+            _predictions(network, chosen, pictures),
+            len(chosen),
+            "scoring",
+            threads_for(BYTES_A_PIXEL * int((chosen["height"] * chosen["width"]).max())),
+        )
     )
     scores = pd.DataFrame([row for _, rows in results for row in rows])
     if all(black for black, _ in results):
@@ -163,6 +181,7 @@ def format_scores(table: pd.DataFrame) -> str:
 
 def compare_with_report(
     training_history: pd.DataFrame,
+    trained_on: list[str],
     picture_scores: pd.DataFrame,
     pairs: pd.DataFrame,
     parameters: EvaluateParameters,
@@ -174,7 +193,7 @@ def compare_with_report(
         report's loss and metric has), `val_loss` (mean squared error) and `val_accuracy`
         (brightest-channel agreement) on the scored pictures, and a `note` on what leaks.
     """
-    note = _leak_note(pairs, parameters.split)
+    note = _leak_note(scored_pairs(pairs, parameters.split), trained_on)
     rows: list[dict[str, Any]] = [row.model_dump() for row in parameters.quoted]
     means = picture_scores.groupby("method")[["mse", "brightest_channel_agreement"]].mean()
     kept = training_history.loc[training_history["val_loss"].idxmin()]
@@ -225,6 +244,7 @@ def draw_comparison(
 
 def choose_champion(
     network: Network,
+    trained_on: list[str],
     picture_scores: pd.DataFrame,
     pairs: pd.DataFrame,
     pictures: PictureStore,
@@ -234,7 +254,7 @@ def choose_champion(
     """Let the new network take the title if it beats the champion on the same test pictures.
 
     The score is the mean over the scales of the mean RGB PSNR. A champion that was judged on
-    other pictures is scored again on these.
+    other pictures is scored again on these; one that was trained on any of them steps down.
 
     Returns:
         The champion, old or new.
@@ -243,7 +263,7 @@ def choose_champion(
         ProjectError: when the network has collapsed and there is no champion to keep.
     """
     chosen = scored_pairs(pairs, parameters.split)
-    test_digest = digest_of_test(chosen)
+    test_digest = digest_of_test(chosen, pictures)
     mine = picture_scores[picture_scores["method"] == NETWORK]
     by_scale = {
         f"x{scale}": float(v) for scale, v in mine.groupby("scale")["psnr_rgb"].mean().items()
@@ -258,6 +278,7 @@ def choose_champion(
             "psnr_rgb": by_scale,
             "protocol": str(mine["protocol"].iloc[0]),
             "test_digest": test_digest,
+            "trained_on": trained_on,
             "new": True,
         },
     )
@@ -282,11 +303,12 @@ def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
     return chosen
 
 
-def digest_of_test(chosen: pd.DataFrame) -> str:
+def digest_of_test(chosen: pd.DataFrame, pictures: PictureStore) -> str:
     """Names the test pictures and the protocol that scores were measured with."""
     columns = ["photograph", "scale", "enlargement", "degradation", "hr_sha256", "lr_sha256"]
     ordered = chosen.sort_values(["photograph", "scale"])[columns].fillna("").astype(str)
-    return digest("mean RGB PSNR", ordered.to_numpy().tolist())
+    sizes = [pictures.size(photograph, 1) for photograph in ordered["photograph"]]
+    return digest("mean RGB PSNR", ordered.to_numpy().tolist(), sizes)
 
 
 def protocol_of(pair: Any) -> str:
@@ -322,10 +344,14 @@ def _score_on(
 ) -> float:
     if champion.record["test_digest"] == test_digest:
         return float(champion.record["score"])
+    seen = set(champion.record["trained_on"]) & set(chosen["hr_sha256"])
+    if seen and set(chosen["split"]) == {"test"}:
+        logger.info("The champion was trained on %d of these pictures: it steps down", len(seen))
+        return float("-inf")
     logger.info("The champion was judged on other pictures: scoring it on these")
     try:
         values = [
-            (int(p.pair.scale), psnr(p.truth, p.sr))
+            (int(p.pair.scale), min(psnr(p.truth, p.sr), CEILING))
             for p in _predictions(champion.network, chosen, pictures)
         ]
     except ProjectError as error:
@@ -359,11 +385,9 @@ def _bicubic(pair: Any, low_res: Picture, truth: Picture) -> Picture:
     return to_uint8(resize_bicubic(small, *truth.shape[:2]))
 
 
-def _leak_note(pairs: pd.DataFrame, split: str) -> str:
-    usable = pairs[pairs["status"] == "ok"]
-    scored = set(usable.loc[usable["split"] == split, "photograph"])
-    trained = set(usable.loc[usable["split"] == "train", "photograph"])
-    leaked = len(scored & trained)
+def _leak_note(chosen: pd.DataFrame, trained_on: list[str]) -> str:
+    scored = set(chosen["hr_sha256"])
+    leaked = len(scored & set(trained_on))
     if leaked:
-        return f"LEAKS: {leaked} of {len(scored)} photographs are trained on at another scale"
-    return f"{len(scored)} photographs, none of them trained on"
+        return f"LEAKS: {leaked} of {len(scored)} photographs took part in training"
+    return f"{len(scored)} photographs, none of them in training"

@@ -17,7 +17,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=score_pictures,
-                inputs=["network", "pairs", "pictures", "photographs", "params:evaluate"],
+                inputs=[
+                    "network",
+                    "trained_on",
+                    "pairs",
+                    "pictures",
+                    "photographs",
+                    "params:evaluate",
+                ],
                 outputs="picture_scores",
                 name="score_pictures",
             ),
@@ -29,7 +36,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 func=compare_with_report,
-                inputs=["training_history", "picture_scores", "pairs", "params:evaluate"],
+                inputs=[
+                    "training_history",
+                    "trained_on",
+                    "picture_scores",
+                    "pairs",
+                    "params:evaluate",
+                ],
                 outputs="report_comparison",
                 name="compare_with_report",
             ),
@@ -43,6 +56,7 @@ def create_pipeline() -> Pipeline:
                 func=choose_champion,
                 inputs=[
                     "network",
+                    "trained_on",
                     "picture_scores",
                     "pairs",
                     "pictures",

@@ -20,7 +20,7 @@ from isr_pipeline.pipelines.pair.parameters import (
     SplitParameters,
 )
 from isr_pipeline.pipelines.pair.split import split_by_photograph, split_rows
-from isr_pipeline.progress import map_in_order
+from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.storage.atomic import digest
@@ -97,10 +97,11 @@ def check_partners(
         original = _read(photographs, str(group[0]), str(group[1]["hr_sha256"].iloc[0]))
         results = []
         for pair in group[1].itertuples():
-            pixelated = _read(photographs, str(pair.lr_path), str(pair.lr_sha256))
+            low_res = _read(photographs, str(pair.lr_path), str(pair.lr_sha256))
             expected = degrade(original, int(pair.scale), parameters.degradation)
-            found = _recover_small(pixelated, expected, int(pair.scale))
-            results.append((pair.Index, _agreement(found, expected, parameters.agreement)))
+            results.append(
+                (pair.Index, _agreement(low_res, expected, int(pair.scale), parameters.agreement))
+            )
         return results
 
     for results in map_in_order(check, groups, len(groups), "checking partners"):
@@ -176,7 +177,9 @@ def store_pictures(
         return pictures
 
     def pictures() -> Iterator[StoredPicture]:
-        for loaded in map_in_order(load, groups, len(groups), "storing pictures"):
+        largest = 3 * int((usable["height"] * usable["width"]).max())
+        workers = threads_for(8 * largest)  # decoding, and the pictures that wait to be written
+        for loaded in map_in_order(load, groups, len(groups), "storing pictures", workers):
             yield from loaded
 
     return PictureStream(work, pictures(), _room_for(usable))
@@ -228,13 +231,11 @@ def _read(photographs: PhotoCollection, path: str, sha256: str) -> Picture:
     return decode_picture(data, maximum_megapixels=float("inf")).pixels
 
 
-def _recover_small(low_res: Picture, expected: Picture, scale: int) -> Picture:
-    return low_res if low_res.shape == expected.shape else block_mean(low_res, scale)
-
-
 def _agreement(
-    found: Picture, expected: Picture, parameters: AgreementParameters
+    low_res: Picture, expected: Picture, scale: int, parameters: AgreementParameters
 ) -> dict[str, Any]:
+    is_small = low_res.shape == expected.shape
+    found = low_res if is_small else block_mean(low_res, scale)
     likeness = psnr(expected, found)
     if likeness >= 40:
         return {"agreement_psnr": likeness}
@@ -242,7 +243,8 @@ def _agreement(
     correlation = (
         float(np.corrcoef(found.ravel(), expected.ravel())[0, 1]) if min(deviations) > 0 else 0.0
     )
-    if likeness >= parameters.psnr and correlation >= parameters.correlation:
+    least = parameters.small if is_small else parameters.pixelated
+    if likeness >= least and correlation >= parameters.correlation:
         return {"agreement_psnr": likeness}
     return {
         "agreement_psnr": likeness,

@@ -37,12 +37,15 @@ class AgreementParameters(Parameters):
     """When a low-resolution file counts as belonging to its original.
 
     Attributes:
-        psnr: least PSNR in dB between the file's small picture and the original degraded.
+        pixelated: least PSNR in dB between the small picture of a file that is as large as its
+            original, and the original degraded by the same recipe.
+        small: the same for a file that is small itself, whose recipe may be another.
         correlation: least correlation of their grey levels; not asked of pairs above 40 dB,
             where a flat picture's noise would decide.
     """
 
-    psnr: float = Field(ge=0)
+    pixelated: float = Field(ge=0)
+    small: float = Field(ge=0)
     correlation: float = Field(ge=-1, le=1)
 
 

@@ -40,7 +40,7 @@ def split_by_photograph(photographs: list[str], parameters: SplitParameters) -> 
     lowest, highest = min(place, key=place.__getitem__), max(place, key=place.__getitem__)
     splits = {}
     for photograph, fraction in place.items():
-        if photograph == lowest or fraction < parameters.test:
+        if photograph == lowest or (fraction < parameters.test and photograph != highest):
             splits[photograph] = "test"
         elif photograph == highest or fraction >= 1 - parameters.validation:
             splits[photograph] = "val"

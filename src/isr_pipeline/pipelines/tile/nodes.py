@@ -34,7 +34,8 @@ def index_tiles(
     def tables() -> Iterator[pd.DataFrame]:
         bar = tqdm(total=len(usable), desc="indexing tiles", disable=None, leave=False)
         kept = flat = 0
-        per_split = {"train": 0, "val": 0}
+        scales = sorted({int(scale) for scale in usable["enlargement"]})
+        laid = {(split, scale): 0 for split in ("train", "val") for scale in scales}
         with bar:
             for pair in usable.itertuples(index=False):
                 table = _tiles_of(pair, pictures, parameters)
@@ -43,22 +44,22 @@ def index_tiles(
                     flat += len(table) - len(detailed)
                     table = _spread(detailed, parameters.maximum_per_pair)
                 kept += len(table)
-                per_split[str(pair.split)] += len(table)
+                laid[str(pair.split), int(pair.enlargement)] += len(table)
                 bar.update()
                 yield table
+        for (split, scale), count in laid.items():
+            if count == 0:
+                raise ProjectError(
+                    f"no {split} tile at scale {scale}: its pictures are smaller than tile.size "
+                    "times the scale, or flat; lower tile.size or tile.drop_flat_below, or take "
+                    "the scale out of pair.scales"
+                )
         logger.info(
             "%d tiles (%d train, %d val); %d flat ones left out",
             kept,
-            per_split["train"],
-            per_split["val"],
+            *(sum(n for (s, _), n in laid.items() if s == split) for split in ("train", "val")),
             flat,
         )
-        for split, count in per_split.items():
-            if count == 0:
-                raise ProjectError(
-                    f"no {split} tile of {parameters.size} low-resolution pixels fits or is "
-                    "detailed enough: lower tile.size or tile.drop_flat_below"
-                )
 
     return TileStream(work, tables())
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from isr_pipeline import tracking
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import Network, import_keras
 from isr_pipeline.reporting.figures import draw_epoch_times, draw_learning_curves, draw_table
 from isr_pipeline.storage.pictures import PictureStore
@@ -15,20 +16,35 @@ from isr_pipeline.training.parameters import TrainParameters
 
 def train_network(
     tiles: pd.DataFrame,
+    pairs: pd.DataFrame,
     pictures: PictureStore,
     checkpoints: Checkpoints,
     parameters: TrainParameters,
-) -> tuple[Network, pd.DataFrame, dict[str, Any]]:
+) -> tuple[Network, pd.DataFrame, dict[str, Any], list[str]]:
     """Train the chosen network; figures go to MLflow while it runs.
 
     Returns:
-        The network with its best weights, one row of history an epoch, and facts of the run.
+        The network with its best weights, one row of history an epoch, facts of the run, and the
+        SHA-256 of every original that was trained on or chose the epoch, so that nothing is ever
+        scored on them unnoticed.
+
+    Raises:
+        ProjectError: when the tiles were laid over other pairs or another split.
     """
+    key = ["photograph", "scale", "split"]
+    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
+    laid = set(tiles[key].drop_duplicates().astype(str).itertuples(index=False, name=None))
+    if not laid <= set(usable[key].astype(str).itertuples(index=False, name=None)):
+        raise ProjectError(
+            "the tiles belong to other pairs or another split: run kedro run --pipelines=tile first"
+        )
     import_keras()
     from isr_pipeline.training.fit import fit_network
 
     result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch)
-    return result.network, result.history, result.facts
+    used = set(tiles["photograph"].astype(str))
+    originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
+    return result.network, result.history, result.facts, sorted(set(originals))
 
 
 def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:

@@ -11,8 +11,8 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=train_network,
-                inputs=["tiles", "pictures", "checkpoints", "params:train"],
-                outputs=["network", "training_history", "training_facts"],
+                inputs=["tiles", "pairs", "pictures", "checkpoints", "params:train"],
+                outputs=["network", "training_history", "training_facts", "trained_on"],
                 name="train_network",
             ),
             Node(
