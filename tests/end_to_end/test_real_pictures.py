@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from conftest import made_photograph
+from isr_pipeline.sources.kaggle_layout import write_kaggle_layout
 
 
 def test_the_real_part_of_the_data_set_goes_all_the_way(empty_project, unsplash_folder):
@@ -49,3 +50,29 @@ def test_anybodys_folder_goes_all_the_way_whatever_lies_in_it(tmp_path_factory, 
     assert set(index["status"]) >= {"ok", "not_an_image", "empty"}
     scores = pd.read_csv(project.path("08_reporting", "scores.csv", "photos"))
     assert set(scores["protocol"]) == {degradation}
+
+
+def test_the_reports_environment_prints_its_table_and_labels_the_leak(tmp_path_factory):
+    from end_to_end.conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("report"))
+    photographs = [(str(n), made_photograph(96, 144, seed=n)) for n in range(1, 8)]
+    write_kaggle_layout(project.folder / "data set", photographs, (2, 4, 6))
+    settings = project.folder / "conf" / "report" / "parameters.yml"
+    settings.write_text(settings.read_text().replace("[800, 1200]", "[96, 144]"))
+    run = project.kedro(
+        "run",
+        "--env=report",
+        f"--params=unsplash={project.folder / 'data set'},train.epochs=1,train.steps_per_epoch=2",
+    )
+    assert run.returncode == 0, run.stderr
+    assert "In the report's own terms" in run.stderr
+    table = pd.read_csv(project.path("08_reporting", "report_comparison.csv", "report"))
+    table = table.set_index("method")
+    assert table.loc["the report, epoch 10", "val_loss"] == 0.00077
+    assert table.loc["this run", ["loss", "accuracy", "val_loss", "val_accuracy"]].notna().all()
+    assert table.loc["this run", "note"] == "LEAKS: 3 of 3 photographs took part in training"
+    assert table.loc["bicubic", "val_loss"] < table.loc["input as it is", "val_loss"]
+    scores = pd.read_csv(project.path("08_reporting", "scores.csv", "report"))
+    assert set(scores["protocol"]) == {"report"}
+    assert set(scores["scale"]) == {2}  # int(0.15 * 21) rows, the first, are all of scale 2
