@@ -64,7 +64,17 @@ def test_flips_keep_both_halves_together(world, train_tiles):
     assert len(seen) == 8
 
 
-def test_an_error_in_the_thread_reaches_the_training(world, train_tiles):
-    source = feed(world, train_tiles.assign(photograph="nobody"))
-    with pytest.raises(KeyError, match="nobody"):
+def test_an_error_in_the_thread_reaches_the_training(world, train_tiles, monkeypatch):
+    source = feed(world, train_tiles)
+
+    def fail(number):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(source, "batch", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
         next(source.batches())
+
+
+def test_tiles_of_a_picture_that_is_not_stored_are_refused_at_once(world, train_tiles):
+    with pytest.raises(KeyError, match="nobody"):
+        feed(world, train_tiles.assign(photograph="nobody"))

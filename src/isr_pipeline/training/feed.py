@@ -9,11 +9,68 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isr_pipeline.imaging.arrays import Picture, to_unit
+from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.storage.pictures import PictureStore
 
 Batch = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 """`{"lr_x2": (batch, height, width, 3), ...}` and `{"sr_x2": ...}`, both in [0, 1]."""
+
+
+class TileReader:
+    """Tiles of one of the network's scales, read straight into float batches.
+
+    The table is taken apart once; a batch then costs little more than the arithmetic on its
+    pixels.
+
+    Args:
+        tiles: rows of the tile index with one `enlargement`.
+        pictures: the store that the index points into.
+    """
+
+    def __init__(self, tiles: pd.DataFrame, pictures: PictureStore) -> None:
+        self.enlargement = int(tiles["enlargement"].iloc[0])
+        pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
+        self._pair = pairs.ngroup().to_numpy()
+        self._pictures: list[tuple[Picture, Picture]] = [
+            (pictures.picture(str(photograph), int(scale)), pictures.picture(str(photograph), 1))
+            for photograph, scale in tiles[["photograph", "scale"]]
+            .iloc[np.unique(self._pair, return_index=True)[1]]
+            .itertuples(index=False)
+        ]
+        places = ["lr_y", "lr_x", "lr_height", "lr_width", "hr_y", "hr_x"]
+        self._places = tiles[places].to_numpy(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def read(
+        self, rows: NDArray[np.int64], flips: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Read tiles of equal size.
+
+        Args:
+            rows: which tiles.
+            flips: which of the eight symmetries of a square each gets; None for none.
+
+        Returns:
+            `(len(rows), height, width, 3)` in [0, 1], low-resolution and original.
+        """
+        height, width = self._places[rows[0], 2:4]
+        factor = self.enlargement
+        lr = np.empty((len(rows), height, width, 3), np.float32)
+        hr = np.empty((len(rows), height * factor, width * factor, 3), np.float32)
+        for number, row in enumerate(rows):
+            low_res, original = self._pictures[self._pair[row]]
+            y, x, height, width, hr_y, hr_x = self._places[row]
+            flip = 0 if flips is None else int(flips[number])
+            parts = (
+                low_res[y : y + height, x : x + width],
+                original[hr_y : hr_y + height * factor, hr_x : hr_x + width * factor],
+            )
+            for part, batch in zip(parts, (lr, hr), strict=True):
+                # One pass from the mapped file to the batch; the same arithmetic as `to_unit`.
+                np.divide(_flipped(part, flip), np.float32(255), out=batch[number])
+        return lr, hr
 
 
 class TileFeed:
@@ -34,36 +91,32 @@ class TileFeed:
     def __init__(
         self, tiles: pd.DataFrame, pictures: PictureStore, batch_size: int, seed: int, augment: bool
     ) -> None:
-        self.pictures = pictures
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
-        self._tiles = {
-            int(str(scale)): table.reset_index(drop=True)
-            for scale, table in tiles.groupby("enlargement", sort=True)
-        }
+        self._readers = readers_by_scale(tiles, pictures)
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     @property
     def scales(self) -> list[int]:
         """The network's scales: how much larger the original's tiles are."""
-        return list(self._tiles)
+        return list(self._readers)
 
     @property
     def steps_per_pass(self) -> int:
         """Batches until every tile of the scale with the most tiles was seen."""
-        most = max(len(table) for table in self._tiles.values())
+        most = max(len(reader) for reader in self._readers.values())
         return -(-most // self.batch_size)
 
     def batch(self, number: int) -> Batch:
         """Make one batch."""
         rows, flips = {}, {}
-        for scale, table in self._tiles.items():
-            rows[scale] = table.iloc[self._rows(scale, len(table), number)]
+        for scale, reader in self._readers.items():
+            rows[scale] = self._rows(scale, len(reader), number)
             if self.augment:
                 generator = np.random.default_rng([self.seed, 1, scale, number])
                 flips[scale] = generator.integers(8, size=self.batch_size)
-        return make_batch(rows, self.pictures, flips)
+        return make_batch(self._readers, rows, flips)
 
     def batches(self, first: int = 0, ahead: int = 4) -> Iterator[Batch]:
         """Batches without end from number `first`, made by a thread a few steps ahead."""
@@ -109,28 +162,31 @@ class TileFeed:
         return self._orders[key]
 
 
+def readers_by_scale(tiles: pd.DataFrame, pictures: PictureStore) -> dict[int, TileReader]:
+    """A reader for each of the network's scales, smallest first."""
+    return {
+        int(str(scale)): TileReader(table, pictures)
+        for scale, table in tiles.groupby("enlargement", sort=True)
+    }
+
+
 def make_batch(
-    tiles: dict[int, pd.DataFrame],
-    pictures: PictureStore,
+    readers: dict[int, TileReader],
+    rows: dict[int, NDArray[np.int64]],
     flips: dict[int, NDArray[np.int64]] | None = None,
 ) -> Batch:
-    """Read tiles into one batch.
+    """Read tiles of each scale into one batch.
 
     Args:
-        tiles: rows of the tile index for each of the network's scales; equally many, and of one
-            size at each scale.
-        pictures: the store that the index points into.
+        readers: of the network's scales.
+        rows: which tiles of each; equally many, and of one size at each scale.
         flips: for each scale, which of the eight symmetries of a square each tile gets.
     """
     lr_batch, hr_batch = {}, {}
-    for scale, table in tiles.items():
-        chosen = (flips or {}).get(scale, np.zeros(len(table), np.int64))
-        both = [
-            [_flipped(part, int(flip)) for part in read_tile(pictures, tile)]
-            for tile, flip in zip(table.itertuples(index=False), chosen, strict=True)
-        ]
-        lr_batch[f"lr_x{scale}"] = to_unit(np.stack([lr for lr, _ in both]))
-        hr_batch[f"sr_x{scale}"] = to_unit(np.stack([hr for _, hr in both]))
+    for scale, reader in readers.items():
+        lr_batch[f"lr_x{scale}"], hr_batch[f"sr_x{scale}"] = reader.read(
+            rows[scale], (flips or {}).get(scale)
+        )
     return lr_batch, hr_batch
 
 

@@ -15,7 +15,7 @@ from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
-from isr_pipeline.training.feed import Batch, TileFeed, make_batch
+from isr_pipeline.training.feed import Batch, TileFeed, make_batch, readers_by_scale
 from isr_pipeline.training.losses import LOSSES, METRICS
 from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
 from isr_pipeline.training.precision import choose_precision
@@ -178,28 +178,21 @@ class ValidationTiles(keras.utils.PyDataset):
         self, tiles: pd.DataFrame, pictures: PictureStore, most: int | None, batch_size: int
     ) -> None:
         super().__init__()
-        groups = {
-            int(str(scale)): table
-            for scale, table in tiles[tiles["split"] == "val"].groupby("enlargement")
-        }
-        fewest = min(len(table) for table in groups.values())
-        count = min(fewest, most or fewest)
-        self.pictures = pictures
+        self._readers = readers_by_scale(tiles[tiles["split"] == "val"], pictures)
+        fewest = min(len(reader) for reader in self._readers.values())
+        self.count = min(fewest, most or fewest)
         self.batch_size = batch_size
-        self.count = count
-        self._tiles = {
-            scale: table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
-            for scale, table in groups.items()
+        self._rows = {
+            scale: np.linspace(0, len(reader) - 1, self.count).round().astype(np.int64)
+            for scale, reader in self._readers.items()
         }
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
     def __getitem__(self, number: int) -> Batch:
-        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        return make_batch(
-            {scale: table.iloc[rows] for scale, table in self._tiles.items()}, self.pictures
-        )
+        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        return make_batch(self._readers, {scale: rows[part] for scale, rows in self._rows.items()})
 
 
 def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
