@@ -67,13 +67,13 @@ def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
     network = build_network("autoencoder", [2], **SIZES)
     for score in (30.0, 31.0):
         record = {"score": score, "test_digest": "abc", "new": True}
-        with mlflow.start_run(nested=True):
+        with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id):
             tracking.register_network("isr_test", network)
             tracking.crown_champion("isr_test", network, record)
     path, record = tracking.find_champion("isr_test")
     assert path.suffix == ".keras"
     assert record == {"score": 31.0, "test_digest": "abc", "new": True, "version": 2}
-    with mlflow.start_run(nested=True):
+    with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id):
         tracking.register_network("isr_test", network)  # one that does not win
     assert tracking.find_champion("isr_test")[1]["version"] == 2
     assert len(mlflow.MlflowClient().search_model_versions("name='isr_test'")) == 3
