@@ -7,6 +7,7 @@ a band; JPEG and WebP need the whole picture (Pillow's encoders, 4 bytes a pixel
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -102,8 +103,12 @@ def open_writer(
         extras = replace(extras, exif=with_size(extras.exif, width, height))
     if file_format in ("JPEG", "WEBP"):
         return _WholeWriter(path, file_format, size, channels, extras)
-    kind = {"PNG": _PngWriter, "TIFF": _TiffWriter, "BMP": _BmpWriter}[file_format]
-    return kind(path.open("wb"), size, channels, depth, extras)
+    kinds: dict[str, Callable[..., Writer]] = {
+        "PNG": _PngWriter,
+        "TIFF": _TiffWriter,
+        "BMP": _BmpWriter,
+    }
+    return kinds[file_format](path.open("wb"), size, channels, depth, extras)
 
 
 def held(file_format: str, channels: int, depth: int) -> tuple[int, int]:

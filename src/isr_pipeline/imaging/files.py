@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ from isr_pipeline.imaging.exif import (
     orientation_of,
 )
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
-"""`(height, width, channel)`; 1 channel is grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
+Samples = NDArray[Any]
+"""`(height, width, channel)`, uint8 or uint16; 1 channel is grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
 
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 """Formats that are read, as Pillow names them."""

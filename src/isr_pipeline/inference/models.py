@@ -1,7 +1,7 @@
 """Which network enlarges: shipped weights by name, a champion, or a file."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ class Source:
         model: what `engines.open_engine` takes: a card of shipped weights or a `.keras` file.
         description: for people.
         degradation: what it was trained against, as far as that is known.
+        record: a champion's own.
     """
 
     model: "Card | Path"
     description: str
     degradation: str | None
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def choose(model: str | Path | None, scale: int, degradation: str, folder: Path) -> Source:
@@ -100,4 +102,43 @@ def find_champion(folder: Path, scale: int | None = None) -> Source | None:
         f"{record['network']}, the champion of {place.parent.name} "
         f"for {degradation} pictures ({scores})",
         degradation,
+        record,
     )
+
+
+def table(folder: Path) -> list[tuple[str, ...]]:
+    """What is available, as rows for a terminal, the heading first.
+
+    Args:
+        folder: the working folder, whose champion comes first.
+    """
+    from isr_pipeline import weights
+
+    rows: list[tuple[str, ...]] = [("model", "scales", "degradation", "parameters", "scores")]
+    champion = find_champion(folder)
+    if champion is not None:
+        record = champion.record
+        rows.append(
+            (
+                CHAMPION,
+                " ".join(sorted(record["psnr_rgb"])),
+                str(record["protocol"]),
+                f"{int(record['parameters']):,}",
+                ", ".join(f"test {name} {v:.2f} dB RGB" for name, v in record["psnr_rgb"].items()),
+            )
+        )
+    for card in weights.available():
+        scores = (
+            f"{score['set']} x{score['scale']} {score['psnr_y']:.2f} dB"
+            for score in card.facts.get("scores", [])
+        )
+        rows.append(
+            (
+                card.name,
+                " ".join(f"x{scale}" for scale in card.scales),
+                card.degradation,
+                f"{int(card.facts['parameters']):,}",
+                ", ".join(scores),
+            )
+        )
+    return rows

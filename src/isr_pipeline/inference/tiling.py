@@ -25,12 +25,12 @@ FloatArray = NDArray[np.float32]
 Array = NDArray[Any]
 
 
-class Enlarger(Protocol):
-    """What is tiled: an engine, see `isr_pipeline.inference.engines.Engine`.
+class Reach(Protocol):
+    """What tiling has to know of what it tiles.
 
     Attributes:
         scale: the integer factor.
-        halo: how many low-resolution pixels around one it looks at, at most; a multiple of
+        halo: how many low-resolution pixels around one are looked at, at most; a multiple of
             `alignment`.
         alignment: windows begin at multiples of this.
     """
@@ -41,6 +41,10 @@ class Enlarger(Protocol):
     def halo(self) -> int: ...
     @property
     def alignment(self) -> int: ...
+
+
+class Enlarger(Reach, Protocol):
+    """What enlarges a window: an engine, see `isr_pipeline.inference.engines.Engine`."""
 
     def __call__(self, lr: FloatArray) -> FloatArray:
         """`(batch, height, width, 3)` in [0, 1] to `(batch, s * height, s * width, 3)`."""
@@ -70,8 +74,8 @@ def spans(length: int, window: int, halo: int, alignment: int = 1) -> list[Span]
     Args:
         length: of the axis.
         window: the longest window, at least `2 * halo + alignment`.
-        halo: see `Enlarger`.
-        alignment: see `Enlarger`.
+        halo: see `Reach`.
+        alignment: see `Reach`.
 
     Returns:
         Spans whose kept parts are the whole axis, in order.
@@ -99,8 +103,8 @@ def window_for(budget: int, halo: int, alignment: int, bytes_a_pixel: float) -> 
 
     Args:
         budget: bytes.
-        halo: see `Enlarger`.
-        alignment: see `Enlarger`.
+        halo: see `Reach`.
+        alignment: see `Reach`.
         bytes_a_pixel: what a low-resolution pixel of a window takes.
 
     Returns:
@@ -115,7 +119,7 @@ def bands(
     work: Callable[[int, int, int, int], Array],
     size: tuple[int, int],
     window: int,
-    enlarger: Enlarger,
+    reach: Reach,
 ) -> Iterator[Array]:
     """Do a picture in windows, and give the rows of the result from top to bottom.
 
@@ -124,12 +128,12 @@ def bands(
             scale * (right - left), channel)`.
         size: height and width of the low-resolution picture.
         window: longest side of a window.
-        enlarger: what the work is done with.
+        reach: of the work.
 
     Yields:
         `(rows, scale * width, channel)`.
     """
-    scale, halo, alignment = enlarger.scale, enlarger.halo, enlarger.alignment
+    scale, halo, alignment = reach.scale, reach.halo, reach.alignment
     height, width = size
     for row in spans(height, window, halo, alignment):
         band = None
