@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ def import_keras() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def load_keras_file(path: Path) -> "keras.Model":
+    """Load a network from a `.keras` file without executing anything in it (`safe_mode`)."""
+    import_keras()
+    import keras
+
+    import isr_pipeline.networks.layers  # noqa: F401  registers the layers
+
+    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Model":
