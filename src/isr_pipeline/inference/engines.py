@@ -81,7 +81,7 @@ class KerasEngine:
     def __init__(self, network: "keras.Model", scale: int, precision: Precision = "auto") -> None:
         import keras
 
-        from isr_pipeline.networks import at_scale, scales_of
+        from isr_pipeline.networks import at_scale, fold, scales_of
         from isr_pipeline.networks.cost import alignment, receptive_radius
         from isr_pipeline.networks.precision import in_float32, precision_of
 
@@ -89,6 +89,7 @@ class KerasEngine:
             raise ProjectError(
                 f"the network '{network.name}' enlarges by {scales_of(network)}, not by {scale}"
             )
+        network = fold(network)
         if precision == "float32":
             network = in_float32(network)
         self.precision = precision_of(network)

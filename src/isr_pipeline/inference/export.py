@@ -217,8 +217,10 @@ def _plain(network: "keras.Model", scale: int) -> "keras.Model":
 
 
 def _facts(network: "keras.Model", scale: int) -> dict[str, int]:
+    from isr_pipeline.networks import fold
     from isr_pipeline.networks.cost import alignment, receptive_radius
 
+    network = fold(network)
     return {
         "scale": scale,
         "radius": receptive_radius(network, scale),
