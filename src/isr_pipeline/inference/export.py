@@ -117,7 +117,7 @@ def export_litert(network: "keras.Model", scale: int, path: Path) -> None:
     check_installed(["litert"])
     from tensorflow import lite
 
-    plain = _plain(network, scale)
+    plain = _with_channels_known(_plain(network, scale))
     with replace_file(path) as partial, _quiet():
         plain.export(
             str(partial),
@@ -214,6 +214,28 @@ def _plain(network: "keras.Model", scale: int) -> "keras.Model":
     plain = at_scale(in_float32(fold(network)), scale)
     plain(np.zeros((1, 16, 16, 3), np.float32))
     return plain
+
+
+def _with_channels_known(plain: "keras.Model") -> "keras.Model":
+    """The same network with nearest-neighbour upsampling done by a pixel shuffle of copies.
+
+    Keras's own repeats pixels by reshaping to a size that is known only when it runs, from which
+    the LiteRT converter cannot tell how many channels the next convolution has.
+    """
+    import keras
+    from keras import ops
+
+    def replacement(layer: "keras.Layer") -> "keras.Layer":
+        if not isinstance(layer, keras.layers.UpSampling2D):
+            return layer
+        factor = layer.size[0]
+        pictures = keras.Input(layer.input.shape[1:])
+        copies = ops.concatenate([pictures] * factor**2, axis=-1)
+        return keras.Model(pictures, ops.depth_to_space(copies, factor), name=layer.name)
+
+    if not any(isinstance(layer, keras.layers.UpSampling2D) for layer in plain.layers):
+        return plain
+    return keras.models.clone_model(plain, clone_function=replacement)
 
 
 def _facts(network: "keras.Model", scale: int) -> dict[str, int]:
