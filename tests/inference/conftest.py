@@ -14,7 +14,6 @@ def no_weights(tmp_path, monkeypatch):
     shipped.mkdir()
     working.mkdir()
     monkeypatch.setattr(weights, "FOLDER", shipped)
-    weights._cards.cache_clear()
     monkeypatch.chdir(working)
     return SimpleNamespace(shipped=shipped, working=working)
 

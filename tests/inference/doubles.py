@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from isr_pipeline import weights
 from isr_pipeline.inference.back_projection import _enlarge
 
 
@@ -64,6 +65,7 @@ def write_card(folder, name, degradation, scales, **facts):
         **facts,
     }
     (place / "card.json").write_text(json.dumps(card))
+    weights._cards.cache_clear()
     return place
 
 
