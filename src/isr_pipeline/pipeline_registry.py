@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
+from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
 from isr_pipeline.pipelines.upscale.pipeline import create_pipeline as upscale
@@ -13,7 +14,7 @@ PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is everything before training, `upscale` is run by itself."""
+    """All pipelines; `prepare` is everything before training, `ship` and `upscale` are run by themselves."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
@@ -23,6 +24,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
+        "ship": ship(),
         "upscale": upscale(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
