@@ -14,7 +14,7 @@ PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is everything before training, `ship` and `upscale` are run by themselves."""
+    """All pipelines; `prepare` is all before training, `ship` and `upscale` run by themselves."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
