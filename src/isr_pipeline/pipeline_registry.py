@@ -14,7 +14,7 @@ PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is everything before training, `upscale` is run by itself."""
+    """All pipelines; `prepare` is all before training, `ship` and `upscale` run by themselves."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
@@ -24,8 +24,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
-        "upscale": upscale(),
         "ship": ship(),
+        "upscale": upscale(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }

@@ -105,6 +105,8 @@ def open_image(
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            raise UnusablePictureError("unsupported", "a kind of TIFF that is not read") from None
         raise UnusablePictureError("not_an_image", "no picture format that is read here") from None
     except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
         raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None

@@ -114,8 +114,11 @@ def open_writer(
 def held(file_format: str, channels: int, depth: int) -> tuple[int, int]:
     """Channels and bytes a sample that a format keeps of a picture's.
 
-    JPEG and BMP hold 8 bits, JPEG no alpha, WebP no grey.
+    JPEG, WebP and BMP hold 8 bits, JPEG no alpha, WebP no grey; 16-bit grey with alpha is written
+    to TIFF as RGBA, because hardly a program reads it there.
     """
+    if (file_format, channels, depth) == ("TIFF", 2, 2):
+        return 4, 2
     if file_format in ("PNG", "TIFF"):
         return channels, depth
     if file_format == "JPEG":

@@ -35,7 +35,7 @@ from isr_pipeline.imaging.exif import (
 )
 
 Samples = NDArray[Any]
-"""`(height, width, channel)`, uint8 or uint16; 1 channel is grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
+"""`(height, width, channel)`, uint8 or uint16; by channels grey, grey and alpha, RGB, RGBA."""
 
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 """Formats that are read, as Pillow names them."""
@@ -114,7 +114,7 @@ def read_header(data: bytes, maximum_megapixels: float = 200.0) -> Header:
     """
     with _opened(data, maximum_megapixels) as image:
         depth = 2 if _is_deep(image, data) else 1
-        return Header(*image.size, _channels(image), depth, _format(image))
+        return Header(*image.size, _channels(image, data), depth, _format(image))
 
 
 def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
@@ -211,8 +211,10 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     return False
 
 
-def _channels(image: Image.Image) -> int:
+def _channels(image: Image.Image, data: bytes) -> int:
     grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
+    if image.format == "PNG":  # 16-bit grey with alpha is RGBA to Pillow
+        grey = data[25] in (0, 4)
     return (1 if grey else 3) + bool(image.has_transparency_data)
 
 
@@ -231,7 +233,7 @@ def _deep_samples(image: Image.Image, data: bytes) -> Samples:
         raise UnusablePictureError("unsupported", "16-bit samples in a layout that is not read")
     if read.ndim == 2:
         read = read[..., None]
-    wanted = _channels(image)
+    wanted = _channels(image, data)
     order = {1: [0], 2: [0, -1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[wanted]
     if wanted == 4 and read.shape[2] == 3:
         key = image.info["transparency"]

@@ -18,7 +18,7 @@ class Source:
     """Where a network comes from.
 
     Attributes:
-        model: what `engines.open_engine` takes: a card of shipped weights or a `.keras` file.
+        model: what `engines.open_engine` takes: a card of shipped weights or a file.
         description: for people.
         degradation: what it was trained against, as far as that is known.
         record: a champion's own.
@@ -34,10 +34,10 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
     """Find the network for a name, or for no name at all.
 
     Args:
-        model: name of shipped weights such as `subpixel-small`; `champion`; a `.keras` file or a
-            champion's folder; or None. Without a choice it is the champion of the working folder
-            if it was trained for this scale and degradation, else the shipped weights for them,
-            else any champion for the scale.
+        model: name of shipped weights such as `subpixel-small`; `champion`; a `.keras` or exported
+            `.xml` file or a champion's folder; or None. Without a choice it is the champion of the
+            working folder if it was trained for this scale and degradation, else the shipped
+            weights for them, else any champion for the scale.
         scale: the integer factor.
         degradation: `bicubic`, `unsplash` or `realistic`.
         folder: the working folder.
@@ -70,7 +70,7 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
     path = Path(model)
     if path.is_dir():
         path = path / "network.keras"
-    if path.suffix == ".keras":
+    if path.suffix in (".keras", ".xml"):
         if not path.is_file():
             raise ProjectError(f"there is no network {path}")
         return Source(path, str(path), None)

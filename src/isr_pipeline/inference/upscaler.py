@@ -27,6 +27,8 @@ Array = NDArray[Any]
 FloatArray = NDArray[np.float32]
 Kind = TypeVar("Kind", NDArray[Any], "Image.Image")
 
+EDGE = 2
+"""Low-resolution pixels from what is not opaque within which colours are held."""
 BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 1600, 60
 """Memory that a window takes for each of its pixels, low-resolution and enlarged (measured)."""
 
@@ -85,7 +87,7 @@ class Upscaler:
         self._back_projection = back_projection
         reach = REACH * ITERATIONS if back_projection else 0
         self.alignment = self._engine.alignment
-        self.halo = multiple(max(self._engine.halo + reach, 1), self.alignment)
+        self.halo = multiple(max(self._engine.halo + reach, EDGE), self.alignment)
         self._pixel = BYTES_A_PIXEL + BYTES_AN_OUTPUT_PIXEL * scale**2
         before = memory.resident()
         self.max_memory = memory.default_limit() if limit is None else limit
@@ -192,8 +194,9 @@ class Upscaler:
         """`(height, width, 2 or 4)`, enlarged without haloes.
 
         The network sees what light passes. Alpha stays between the least and the greatest nearby,
-        so that what is opaque (or clear) stays so; half-transparent colours stay between those
-        nearby that can be seen, because a division by little alpha would magnify any error.
+        so that what is opaque (or clear) stays so. Colours that are not surrounded by opaque ones
+        stay between those nearby that can be seen: the network's answer to the edge against what
+        is clear is none to show, and a division by little alpha would magnify any error.
         """
         scale, colour, alpha = self.scale, part[..., :-1], part[..., -1:]
         least, most = _nearby(alpha, np.minimum, scale), _nearby(alpha, np.maximum, scale)
@@ -204,7 +207,8 @@ class Upscaler:
         darkest = _nearby(np.where(seen, colour, np.float32(1)), np.minimum, scale)
         brightest = _nearby(np.where(seen, colour, np.float32(0)), np.maximum, scale)
         within = np.clip(new_colour, np.minimum(darkest, brightest), brightest)
-        return np.concatenate([np.where(new_alpha < 1, within, new_colour), new_alpha], axis=2)
+        at_edge = _nearby(alpha, np.minimum, scale, EDGE) < 1
+        return np.concatenate([np.where(at_edge, within, new_colour), new_alpha], axis=2)
 
     def _pillow(self, image: "Image.Image") -> "Image.Image":
         from PIL import Image
@@ -270,9 +274,10 @@ def _open(
     if model is None or isinstance(model, str | Path):
         source = choose(model, scale, degradation, Path.cwd())
         opened = open_engine(source.model, scale, engine, precision)
-        return opened, f"{source.description}; {opened.name}", source.degradation or degradation
+        text = f"{source.description}; {opened.name}, {opened.precision}"
+        return opened, text, source.degradation or degradation
     opened = open_engine(model, scale, engine, precision)
-    return opened, f"{getattr(model, 'name', 'a network')}; {opened.name}", degradation
+    return opened, f"{model.name}; {opened.name}, {opened.precision}", degradation
 
 
 def _check(image: Array) -> None:
@@ -300,9 +305,11 @@ def _from_unit(values: FloatArray, kind: Any) -> Array:
     return np.rint(values * np.float32(np.iinfo(kind).max)).astype(kind)
 
 
-def _nearby(values: FloatArray, extreme: np.ufunc, scale: int) -> FloatArray:
-    """The extreme of each pixel and its eight neighbours, at the enlarged size."""
-    padded = np.pad(values, [(1, 1), (1, 1), (0, 0)], mode="edge")
-    rows = extreme.reduce([padded[:-2], padded[1:-1], padded[2:]])
-    found = extreme.reduce([rows[:, :-2], rows[:, 1:-1], rows[:, 2:]])
+def _nearby(values: FloatArray, extreme: np.ufunc, scale: int, radius: int = 1) -> FloatArray:
+    """The extreme of each pixel and those around it, at the enlarged size."""
+    found = values
+    for _ in range(radius):
+        padded = np.pad(found, [(1, 1), (1, 1), (0, 0)], mode="edge")
+        rows = extreme.reduce([padded[:-2], padded[1:-1], padded[2:]])
+        found = extreme.reduce([rows[:, :-2], rows[:, 1:-1], rows[:, 2:]])
     return np.repeat(np.repeat(found, scale, axis=0), scale, axis=1)
