@@ -14,6 +14,7 @@ from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
 from isr_pipeline.pipeline_registry import register_pipelines
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
@@ -27,6 +28,7 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "export": ExportParameters,
     "upscale": UpscaleParameters,
 }
 NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)

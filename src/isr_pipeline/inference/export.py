@@ -144,7 +144,7 @@ def check_pictures() -> list[FloatPicture]:
 
 def compare(
     network: "keras.Model", scale: int, path: Path, pictures: Sequence[FloatPicture]
-) -> tuple[float, float]:
+) -> dict[str, tuple[float, float]]:
     """How far an exported file is from Keras in float32.
 
     Args:
@@ -154,29 +154,40 @@ def compare(
         pictures: `(height, width, 3)` in [0, 1].
 
     Returns:
-        Greatest and mean absolute difference over all pictures, in grey levels of 255.
+        By what the file is computed in, `float32` and what else OpenVINO would choose here:
+        greatest and mean absolute difference over all pictures, in grey levels of 255.
     """
     reference = _plain(network, scale)
-    run = _runner(path, scale)
-    differences = [
-        np.abs(run(lr[None]) - np.asarray(reference(lr[None]), np.float32)) * 255
-        for lr in pictures
-    ]
-    return (
-        float(max(difference.max() for difference in differences)),
-        float(np.mean([difference.mean() for difference in differences])),
-    )
+    expected = [np.asarray(reference(lr[None]), np.float32) for lr in pictures]
+    result = {}
+    for precision, run in _runners(path, scale).items():
+        differences = [
+            np.abs(run(lr[None]) - sr) * 255 for lr, sr in zip(pictures, expected, strict=True)
+        ]
+        result[precision] = (
+            float(max(difference.max() for difference in differences)),
+            float(np.mean([difference.mean() for difference in differences])),
+        )
+    return result
 
 
-def _runner(path: Path, scale: int) -> Callable[[FloatBatch], FloatBatch]:
+def _runners(path: Path, scale: int) -> dict[str, Callable[[FloatBatch], FloatBatch]]:
     if path.suffix == ".xml":
-        return OpenVinoEngine(path, scale, "float32")
+        exact, usual = OpenVinoEngine(path, scale, "float32"), OpenVinoEngine(path, scale)
+        return {usual.precision: usual, exact.precision: exact}
     if path.suffix == ".onnx":
-        import onnxruntime
+        return {"float32": _onnx_runner(path)}
+    return {"float32": _litert_runner(path)}
 
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        return lambda lr: session.run(None, {session.get_inputs()[0].name: lr})[0]
 
+def _onnx_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda lr: session.run(None, {session.get_inputs()[0].name: lr})[0]
+
+
+def _litert_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
     from ai_edge_litert.interpreter import Interpreter
 
     with _quiet():
