@@ -159,8 +159,7 @@ def compare(
     reference = _plain(network, scale)
     run = _runner(path, scale)
     differences = [
-        np.abs(run(lr[None]) - np.asarray(reference(lr[None]), np.float32)) * 255
-        for lr in pictures
+        np.abs(run(lr[None]) - np.asarray(reference(lr[None]), np.float32)) * 255 for lr in pictures
     ]
     return (
         float(max(difference.max() for difference in differences)),
