@@ -214,6 +214,22 @@ def test_keras_in_windows_gives_the_whole_pictures_result(keras_network, kind, m
         assert np.array_equal(in_windows(monkeypatch, upscaler, side, values), whole)
 
 
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_openvino_in_windows_gives_the_whole_pictures_result(
+    keras_network, precision, tmp_path, monkeypatch
+):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    from isr_pipeline.inference.export import export_openvino
+
+    export_openvino(keras_network, 2, tmp_path / "x2.xml")
+    monkeypatch.chdir(tmp_path)
+    upscaler = Upscaler("x2.xml", 2, engine="openvino", precision=precision)
+    values = picture(131, 174, 3, np.uint16)
+    whole = in_windows(monkeypatch, upscaler, 1000, values)
+    for side in (2 * upscaler.halo + 16, 2 * upscaler.halo + 45):
+        assert np.array_equal(in_windows(monkeypatch, upscaler, side, values), whole)
+
+
 def test_a_fresh_network_keeps_the_mean_colour():
     from isr_pipeline.networks import build_network
 

@@ -29,7 +29,7 @@ Kind = TypeVar("Kind", NDArray[Any], "Image.Image")
 
 EDGE = 2
 """Low-resolution pixels from what is not opaque within which colours are held."""
-BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 1600, 60
+BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 60
 """Memory that a window takes for each of its pixels, low-resolution and enlarged (measured)."""
 
 
@@ -160,7 +160,7 @@ class Upscaler:
             return _from_unit(result, samples.dtype)
 
         missing = height * scale
-        for band in bands(work, samples.shape[:2], window, self):
+        for band in bands(work, (samples.shape[0], samples.shape[1]), window, self):
             band = band[:missing, : width * scale]  # less than all of a picture mirrored out
             missing -= len(band)
             yield band
