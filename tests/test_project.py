@@ -8,6 +8,7 @@ from typing import get_type_hints
 
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
 
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
@@ -16,6 +17,7 @@ from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
+from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 from isr_pipeline.training.parameters import TrainParameters
 
 MODELS = {
@@ -25,8 +27,9 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "upscale": UpscaleParameters,
 }
-NODES = list(register_pipelines()["__default__"].nodes)
+NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 
 
 def parameters_of(environment):

@@ -8,12 +8,13 @@ from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
 from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
+from isr_pipeline.pipelines.upscale.pipeline import create_pipeline as upscale
 
 PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is everything before training."""
+    """All pipelines; `prepare` is all before training, `ship` and `upscale` run by themselves."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
@@ -24,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **rooms,
         "ship": ship(),
+        "upscale": upscale(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }
