@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from isr_pipeline.pipelines.export.pipeline import create_pipeline as export
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
 from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
@@ -14,7 +15,7 @@ PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is all before training, `ship` and `upscale` run by themselves."""
+    """All pipelines: a run with no name is from `ingest` to `evaluate`, the others are asked for."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
@@ -25,6 +26,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **rooms,
         "ship": ship(),
+        "export": export(),
         "upscale": upscale(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),

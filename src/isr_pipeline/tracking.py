@@ -187,6 +187,17 @@ def log_table(name: str, table: "pd.DataFrame") -> None:
 
 
 @forgiving
+def log_files(name: str, files: dict[str, bytes]) -> None:
+    """Log files in a folder of their own."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in files.items():
+            Path(folder, file).write_bytes(content)
+        mlflow.log_artifacts(folder, name)
+
+
+@forgiving
 def log_data_set(name: str, table: "pd.DataFrame", source: str, context: str) -> None:
     """Log which data the run used: name, source, digest and schema."""
     import mlflow

@@ -162,7 +162,8 @@ class OpenVinoEngine:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         compiled = core.compile_model(model, "CPU", settings)
-        self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        computed = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision = next((long for long, hint in _HINTS.items() if hint == computed), computed)
         self.scale = scale
         self.alignment = facts["alignment"]
         self.halo = _multiple(facts["radius"], self.alignment)
