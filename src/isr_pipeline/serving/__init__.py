@@ -68,7 +68,9 @@ class ServedNetwork(PythonModel):
         try:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, TypeError, ValueError):
-            raise ProjectError("a picture is not base64: encode the whole file, no line breaks")
+            raise ProjectError(
+                "a picture is not base64: encode the whole file, without line breaks"
+            ) from None
         return base64.b64encode(upscale_encoded(data, upscaler, self._maximum)).decode()
 
     def _arrays(self, pictures: np.ndarray, upscaler: "Upscaler") -> np.ndarray:
@@ -104,7 +106,7 @@ def _pictures(request: Any) -> list[Any] | np.ndarray:
     array = np.asarray(request)
     if array.dtype.kind in "iuf":
         return array
-    return [item for item in array.ravel()]
+    return list(array.ravel())
 
 
 @contextmanager
