@@ -308,17 +308,15 @@ def _log_model(network: "keras.Model") -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec
 
+    from isr_pipeline import serving
     from isr_pipeline.networks import scales_of
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice on type hints
-        from isr_pipeline import serving
     smallest = min(scales_of(network))
     with tempfile.TemporaryDirectory() as folder, serving.package_copy() as package:
         file = Path(folder) / "network.keras"
         network.save(file)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice on type hints
+            warnings.simplefilter("ignore")  # advice to add an example, which would be run
             return mlflow.pyfunc.log_model(
                 name="network",
                 python_model=str(serving.CODE),

@@ -53,9 +53,9 @@ def served(tmp_path_factory):
     log = (folder / "server.log").open("w")
     environment = {key: v for key, v in os.environ.items() if key != "PYTHONPATH"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # for uvicorn
+    options = f"-p {port} --host 127.0.0.1 --env-manager local".split()
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", model]
-        + f"-p {port} --host 127.0.0.1 --env-manager local".split(),
+        [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, *options],
         env={**environment, "ISR_MAXIMUM_MEGAPIXELS": "0.5", "DO_NOT_TRACK": "true"},
         cwd=folder,
         stdout=log,

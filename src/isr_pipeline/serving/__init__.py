@@ -31,7 +31,7 @@ MAXIMUM_MEGAPIXELS = 16.0
 """A picture of more is refused; the environment variable `ISR_MAXIMUM_MEGAPIXELS` goes first."""
 
 
-class ServedNetwork(PythonModel):
+class _Network:
     """A network behind MLflow's scoring server.
 
     Requests, as JSON: `{"inputs": [<base64 of a picture file>, ...]}`, or
@@ -46,7 +46,7 @@ class ServedNetwork(PythonModel):
         self._maximum = float(os.environ.get("ISR_MAXIMUM_MEGAPIXELS", MAXIMUM_MEGAPIXELS))
         self._upscaler = lru_cache(self._open)
 
-    # Without hints: MLflow takes them for the request's schema.
+    # Without hints, which MLflow would take for the request's schema.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         try:
             upscaler = self._upscaler(int((params or {})["scale"]))
@@ -95,6 +95,10 @@ class ServedNetwork(PythonModel):
             )
         kind = np.uint8 if whole else np.float32
         return np.stack([upscaler(picture) for picture in pictures.astype(kind)])
+
+
+class ServedNetwork(_Network, PythonModel):
+    """See `_Network`: for a method without hints that stood here, MLflow would ask for some."""
 
 
 def _pictures(request: Any) -> list[Any] | np.ndarray:
