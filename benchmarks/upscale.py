@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -240,8 +241,8 @@ def single_picture(
     heading = ["", "seconds", "MP/s", "x faster than the report's", "peak MiB", "Set5 Y-PSNR, dB"]
     width, height = SIZE
     return [
-        f"\nOne picture, {width}x{height} to {SCALE * width}x{SCALE * height}, in memory; medians of "
-        f"{rounds} rounds.\n",
+        f"\nOne picture, {width}x{height} to {SCALE * width}x{SCALE * height}, in memory; "
+        f"medians of {rounds} rounds.\n",
         *table(heading, rows),
     ]
 
@@ -339,15 +340,24 @@ def large_picture(model: str, degradation: str, folder: Path, megapixels: int) -
 
 
 def peak(command: list[str]) -> tuple[int, float]:
-    """Peak memory in bytes and seconds of a command that must succeed."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise ProjectError(f"{' '.join(command)} failed: {said}")
-    return usage.ru_maxrss * 1024, time.perf_counter() - began
+    """Peak memory in bytes and seconds of a command that must succeed.
+
+    The kernel's own record of a process's peak (Linux), because what `wait4` gives begins with
+    what this process had when it started the other.
+    """
+    began, kib = time.perf_counter(), 0
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stderr=said)
+        status = Path("/proc") / str(process.pid) / "status"
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+            kib = int(found[1]) if found else kib
+            time.sleep(0.01)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            said.seek(0)
+            raise ProjectError(f"{' '.join(command)} failed: {said.read()}")
+    return kib * 1024, seconds
 
 
 def table(heading: list[str], rows: list[list[str]]) -> list[str]:
