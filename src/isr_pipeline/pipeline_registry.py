@@ -2,9 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
+from isr_pipeline.pipelines.benchmark.pipeline import create_pipeline as benchmark
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
+from isr_pipeline.pipelines.results.pipeline import create_pipeline as results
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
 
@@ -22,6 +24,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
+        "benchmark": benchmark(),
+        "results": results(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }
