@@ -8,10 +8,12 @@ from typing import get_type_hints
 
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
 
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
 from isr_pipeline.pipeline_registry import register_pipelines
+from isr_pipeline.pipelines.benchmark.parameters import BenchmarkParameters, LiteratureParameters
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
@@ -25,8 +27,10 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "benchmark": BenchmarkParameters,
+    "literature": LiteratureParameters,
 }
-NODES = list(register_pipelines()["__default__"].nodes)
+NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 
 
 def parameters_of(environment):
