@@ -7,6 +7,7 @@ from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
 from isr_pipeline.pipelines.results.pipeline import create_pipeline as results
+from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
 
@@ -26,6 +27,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **rooms,
         "benchmark": benchmark(),
         "results": results(),
+        "ship": ship(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }

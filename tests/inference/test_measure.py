@@ -23,6 +23,7 @@ def test_jobs_are_measured_and_one_that_fails_says_why(tmp_path):
     assert good.trouble is None
     assert 0 < good.seconds < 10
     assert 100 < good.peak_mib < 4000  # TensorFlow is in it
+    assert good.precision == "float32"
     assert (bad.seconds, bad.peak_mib) == (None, None)
     assert bad.trouble
 

@@ -50,11 +50,13 @@ class Cost:
     Attributes:
         seconds: median over the rounds, for one picture; from arrays to arrays, without decoding.
         peak_mib: the largest memory that the process ever held, libraries included.
+        precision: what the engine computed in, such as `float32`.
         trouble: why there are no figures; None when there are.
     """
 
     seconds: float | None
     peak_mib: float | None
+    precision: str | None
     trouble: str | None = None
 
 
@@ -77,7 +79,7 @@ def _side_by_side(jobs: Sequence[Job], rounds: int) -> list[Cost]:
         workers = []
         for job in jobs:
             workers.append(_Worker(job, stack))
-            workers[-1].answer()  # warm, before the next one starts
+            workers[-1].warm_up()  # before the next one starts
         for _ in range(rounds):
             for worker in workers:
                 worker.do_one()
@@ -103,7 +105,10 @@ class _Worker:
         self._seconds: list[float] = []
         self._alive = True
 
-    def answer(self) -> dict[str, Any]:
+    def warm_up(self) -> None:
+        self._precision = self._answer().get("precision")
+
+    def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         self._alive = bool(line)
@@ -112,18 +117,18 @@ class _Worker:
     def do_one(self) -> None:
         if self._alive:
             self._send("go")
-            self._seconds += self.answer().values()
+            self._seconds += self._answer().values()
 
     def finish(self) -> Cost:
         if self._alive:
             self._send("end")
-            peak = self.answer().get("peak_mib")
+            peak = self._answer().get("peak_mib")
             if peak is not None:
-                return Cost(median(self._seconds), peak)
+                return Cost(median(self._seconds), peak, self._precision)
         self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines() or [f"ended {self._process.returncode}"]
-        return Cost(None, None, lines[-1][:200])
+        return Cost(None, None, None, lines[-1][:200])
 
     def _send(self, word: str) -> None:
         assert self._process.stdin is not None
@@ -160,7 +165,7 @@ def _work(job: Job) -> None:
     engine = open_engine(_source(job), job.scale, engine=job.engine)
     low_res = np.random.default_rng(0).random((1, job.height, job.width, 3), np.float32)
     engine(low_res)
-    answers.write(json.dumps({"ready": True}) + "\n")
+    answers.write(json.dumps({"precision": engine.precision}) + "\n")
     for word in sys.stdin:
         if word.strip() != "go":
             break

@@ -122,8 +122,7 @@ def _set_table(protocol: str, rows: pd.DataFrame) -> str:
         }
     else:
         quality = {**brightness, "gain_y": ("gain", gain)}
-    engines = [name.removesuffix("_seconds") for name in table if name.endswith("_seconds")]
-    engines = [name for name in engines if name != "training"]
+    engines = _engines(table)
     costs = {f"{name}_seconds": (f"{name} s", _seconds) for name in engines}
     costs |= {f"{name}_peak_mib": (f"{name} MiB", "{:.0f}".format) for name in engines}
     return markdown_table(
@@ -180,9 +179,17 @@ def _measured_by(rows: pd.DataFrame) -> str:
             f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels, memory "
             "is the peak of a process that makes nothing but this picture, libraries included."
         )
+    for engine in _engines(rows):
+        precisions = sorted(rows[f"{engine}_precision"].dropna().unique())
+        if precisions:
+            parts.append(f"{engine} computed in {' and '.join(precisions)}.")
     if (rows["kind"] == QUOTED).any():
         parts.append("Rows in italics are quoted from the papers, not measured here.")
     return " ".join(parts)
+
+
+def _engines(table: pd.DataFrame) -> list[str]:
+    return [name.removesuffix("_peak_mib") for name in table if name.endswith("_peak_mib")]
 
 
 def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:

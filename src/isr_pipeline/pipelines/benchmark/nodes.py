@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 TABLE = ["protocol", "set", "scale"]
 MODEL = ["model", "trained_against", "scale"]
+COSTS = ("seconds", "peak_mib", "precision")
 TRAINING = ("data", "command", "seconds", "machine")
 
 
@@ -137,7 +138,8 @@ def measure_costs(
     Returns:
         One row for each: `model`, `trained_against`, `scale`, `parameters`,
         `output_size` of the picture that the following are for, `multiply_adds_g` (1e9),
-        `<engine>_seconds` and `<engine>_peak_mib` of a fresh process that made it, and
+        `<engine>_seconds`, `<engine>_peak_mib` of a fresh process that made it and the
+        `<engine>_precision` that it computed in, and
         `training_data`, `training_command`, `training_seconds` and `training_machine`.
     """
     timing = parameters.timing
@@ -154,7 +156,7 @@ def measure_costs(
                 jobs += [(len(rows) - 1, engine, scale, where) for engine in timing.engines]
         _measure_into(rows, jobs, parameters)
     named = [*MODEL, "parameters", "output_size", "multiply_adds_g"]
-    named += [f"{engine}_{f}" for engine in timing.engines for f in ("seconds", "peak_mib")]
+    named += [f"{engine}_{f}" for engine in timing.engines for f in COSTS]
     return pd.DataFrame(rows, columns=[*named, *(f"training_{name}" for name in TRAINING)])
 
 
@@ -362,8 +364,7 @@ def _measure_into(
         timing.together,
     )
     for (row, engine, scale, _), cost in zip(jobs, costs, strict=True):
-        rows[row][f"{engine}_seconds"] = cost.seconds
-        rows[row][f"{engine}_peak_mib"] = cost.peak_mib
+        rows[row] |= {f"{engine}_{name}": getattr(cost, name) for name in COSTS}
         if cost.trouble:
             name = rows[row]["model"]
             logger.info("%s x%d is not timed with %s: %s", name, scale, engine, cost.trouble)
