@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,11 +147,12 @@ def measure_costs(
     with tempfile.TemporaryDirectory(prefix="isr-benchmark-") as folder:
         jobs: list[tuple[int, str, int, dict[str, str]]] = []
         for number, model in enumerate(benchmark_models):
+            scales = sorted(set(model.scales) & set(parameters.scales))
             where: dict[str, str] = {"weights": model.shipped} if model.shipped else {}
             if not model.shipped and timing.engines:
-                where = {"path": str(Path(folder) / f"{number}.keras")}
-                model.network.save(where["path"])
-            for scale in sorted(set(model.scales) & set(parameters.scales)):
+                place = Path(folder) / str(number)
+                where = {"path": _write_for_engines(model, place, scales, timing.engines)}
+            for scale in scales:
                 rows.append(_describe(model, scale, timing))
                 jobs += [(len(rows) - 1, engine, scale, where) for engine in timing.engines]
         _measure_into(rows, jobs, parameters)
@@ -345,6 +346,22 @@ def _describe(model: BenchmarkModel, scale: int, timing: TimingParameters) -> di
         "multiply_adds_g": per_pixel * timing.width * timing.height / 1e9,
         **{f"training_{name}": model.training.get(name) for name in TRAINING},
     }
+
+
+def _write_for_engines(
+    model: BenchmarkModel, folder: Path, scales: Sequence[int], engines: Sequence[str]
+) -> str:
+    """A network that is not shipped as a `.keras` file, with OpenVINO's graphs beside it."""
+    from isr_pipeline.inference.engines import openvino_is_installed
+    from isr_pipeline.inference.export import export_openvino
+
+    folder.mkdir()
+    path = folder / "network.keras"
+    model.network.save(path)
+    if "openvino" in engines and openvino_is_installed():
+        for scale in scales:
+            export_openvino(model.network, scale, folder / f"x{scale}.xml")
+    return str(path)
 
 
 def _measure_into(
