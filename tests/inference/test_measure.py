@@ -13,10 +13,8 @@ def test_jobs_are_measured_and_one_that_fails_says_why(tmp_path):
     build_network(
         "autoencoder", [2], features=4, bottleneck_features=4, blocks=0, bottleneck_blocks=0
     ).save(path)
-    broken = tmp_path / "broken.keras"
-    broken.write_bytes(b"no network")
     good, bad = measure(
-        [Job(2, "keras", 16, 24, path=str(path)), Job(2, "keras", 16, 24, path=str(broken))],
+        [Job(2, "keras", 16, 24, path=str(path)), Job(2, "openvino", 16, 24, path=str(path))],
         rounds=2,
         together=2,
     )
@@ -25,7 +23,7 @@ def test_jobs_are_measured_and_one_that_fails_says_why(tmp_path):
     assert 100 < good.peak_mib < 4000  # TensorFlow is in it
     assert good.precision == "float32"
     assert (bad.seconds, bad.peak_mib) == (None, None)
-    assert bad.trouble
+    assert "openvino" in bad.trouble.lower()  # no graph lies beside the file
 
 
 def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it():

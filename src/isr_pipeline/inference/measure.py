@@ -17,9 +17,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from isr_pipeline.errors import ProjectError
+
+EngineName = Literal["keras", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Job:
     """
 
     scale: int
-    engine: str
+    engine: EngineName
     height: int
     width: int
     path: str | None = None

@@ -16,6 +16,7 @@ from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, from_unit, to_unit
 from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.inference.measure import EngineName, Job, measure
 from isr_pipeline.machine import command_line, describe_machine
 from isr_pipeline.pipelines.benchmark.models import BenchmarkModel, open_models
 from isr_pipeline.pipelines.benchmark.pairs import (
@@ -145,7 +146,7 @@ def measure_costs(
     timing = parameters.timing
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="isr-benchmark-") as folder:
-        jobs: list[tuple[int, str, int, dict[str, str]]] = []
+        jobs: list[tuple[int, EngineName, int, dict[str, str]]] = []
         for number, model in enumerate(benchmark_models):
             scales = sorted(set(model.scales) & set(parameters.scales))
             where: dict[str, str] = {"weights": model.shipped} if model.shipped else {}
@@ -366,11 +367,9 @@ def _write_for_engines(
 
 def _measure_into(
     rows: list[dict[str, Any]],
-    jobs: list[tuple[int, str, int, dict[str, str]]],
+    jobs: list[tuple[int, EngineName, int, dict[str, str]]],
     parameters: BenchmarkParameters,
 ) -> None:
-    from isr_pipeline.inference.measure import Job, measure
-
     timing = parameters.timing
     costs = measure(
         [
