@@ -19,6 +19,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def load_average() -> float:
+    """How many processes wanted a core in the last minute; nan where nobody knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
 def command_line() -> str:
     """The command that started this process, as one would type it: `kedro run ...`."""
     program = Path(sys.argv[0])

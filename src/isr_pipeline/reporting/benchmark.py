@@ -179,6 +179,12 @@ def _measured_by(rows: pd.DataFrame) -> str:
             f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels, memory "
             "is the peak of a process that makes nothing but this picture, libraries included."
         )
+    loads = rows.loc[rows["kind"] == NETWORK, "load"].dropna().unique()
+    if len(loads) and _engines(rows):
+        parts.append(
+            "Load of the machine before timing: "
+            f"{' and '.join(f'{load:.1f}' for load in loads)} (idle: 0)."
+        )
     for engine in _engines(rows):
         precisions = sorted(rows[f"{engine}_precision"].dropna().unique())
         if precisions:

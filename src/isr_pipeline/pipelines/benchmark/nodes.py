@@ -17,7 +17,12 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, from_unit, to_unit
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.measure import EngineName, Job, measure
-from isr_pipeline.machine import command_line, describe_machine
+from isr_pipeline.machine import (
+    available_cores,
+    command_line,
+    describe_machine,
+    load_average,
+)
 from isr_pipeline.pipelines.benchmark.models import BenchmarkModel, open_models
 from isr_pipeline.pipelines.benchmark.pairs import (
     BICUBIC,
@@ -140,10 +145,18 @@ def measure_costs(
         One row for each: `model`, `trained_against`, `scale`, `parameters`,
         `output_size` of the picture that the following are for, `multiply_adds_g` (1e9),
         `<engine>_seconds`, `<engine>_peak_mib` of a fresh process that made it and the
-        `<engine>_precision` that it computed in, and
+        `<engine>_precision` that it computed in, `load` of the machine before that, and
         `training_data`, `training_command`, `training_seconds` and `training_machine`.
     """
     timing = parameters.timing
+    load, cores = load_average(), available_cores()
+    if timing.engines and load > cores / 2:
+        logger.warning(
+            "The machine is busy (load %.1f on %d cores): seconds are longer than they would be "
+            "on an idle one, and only those of one run compare",
+            load,
+            cores,
+        )
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="isr-benchmark-") as folder:
         jobs: list[tuple[int, EngineName, int, dict[str, str]]] = []
@@ -157,8 +170,11 @@ def measure_costs(
                 rows.append(_describe(model, scale, timing))
                 jobs += [(len(rows) - 1, engine, scale, where) for engine in timing.engines]
         _measure_into(rows, jobs, parameters)
+    for row in rows:
+        row["load"] = load
     named = [*MODEL, "parameters", "output_size", "multiply_adds_g"]
     named += [f"{engine}_{f}" for engine in timing.engines for f in COSTS]
+    named += ["load"]
     return pd.DataFrame(rows, columns=[*named, *(f"training_{name}" for name in TRAINING)])
 
 
@@ -193,8 +209,9 @@ def summarise_benchmark(
     table = table.merge(costs, on=MODEL, how="left")
     eightfold = table["self_ensemble"]
     table.loc[eightfold, "multiply_adds_g"] *= 8
-    measured = [f"{engine}_seconds" for engine in parameters.timing.engines]
-    table.loc[eightfold, measured] = math.nan  # not measured: only the plain network was
+    measured = [f"{engine}_{name}" for engine in parameters.timing.engines for name in COSTS]
+    table[measured] = table[measured].astype(object)
+    table.loc[eightfold, measured] = None  # not measured: only the plain network was
     table["command"], table["machine"] = command_line(), describe_machine()
     table = pd.concat([table, _quoted(table, literature)], ignore_index=True)
     table["order"] = table["kind"].map({BASELINE: 0, NETWORK: 1, QUOTED: 2})
