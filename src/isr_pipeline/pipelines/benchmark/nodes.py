@@ -152,8 +152,8 @@ def measure_costs(
     load, cores = load_average(), available_cores()
     if timing.engines and load > cores / 2:
         logger.warning(
-            "The machine is busy (load %.1f on %d cores): seconds are longer than they would be "
-            "on an idle one, and only those of one run compare",
+            "The machine is busy (load %.1f on %d cores): scores do not mind, but seconds are not "
+            "to be trusted, and engines suffer unequally: time again when it is idle",
             load,
             cores,
         )
