@@ -5,7 +5,6 @@ and `x2.bin`, see `inference.export`) and then neither Keras nor TensorFlow.
 """
 
 import importlib.util
-import os
 import sys
 import threading
 from pathlib import Path

@@ -24,7 +24,14 @@ def champion():
 
 def test_the_champion_is_written_in_every_format_with_its_record(champion):
     files, table = export_champion(champion, export_parameters())
-    assert set(files) == {"network.keras", "record.json", "x2.bin", "x2.onnx", "x2.tflite", "x2.xml"}
+    assert set(files) == {
+        "network.keras",
+        "record.json",
+        "x2.bin",
+        "x2.onnx",
+        "x2.tflite",
+        "x2.xml",
+    }
     assert json.loads(files["record.json"]) == champion.record
     assert list(table) == COLUMNS
     in_float32 = table[table["precision"] == "float32"].set_index("format")
