@@ -13,7 +13,9 @@ from kedro.pipeline import Pipeline
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
 from isr_pipeline.pipeline_registry import register_pipelines
+from isr_pipeline.pipelines.benchmark.parameters import BenchmarkParameters, LiteratureParameters
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
@@ -27,7 +29,10 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "export": ExportParameters,
     "upscale": UpscaleParameters,
+    "benchmark": BenchmarkParameters,
+    "literature": LiteratureParameters,
 }
 NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 
@@ -101,6 +106,6 @@ def test_the_constraints_pin_every_dependency_without_an_address():
     assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
     names = {item.split(">")[0].split("~")[0].split("<")[0].strip().lower() for item in wanted}
     assert {name.replace("_", "-") for name in names} <= pinned

@@ -5,7 +5,6 @@ and `x2.bin`, see `inference.export`) and then neither Keras nor TensorFlow.
 """
 
 import importlib.util
-import os
 import sys
 import threading
 from pathlib import Path
@@ -162,7 +161,8 @@ class OpenVinoEngine:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         compiled = core.compile_model(model, "CPU", settings)
-        self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        computed = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision = next((long for long, hint in _HINTS.items() if hint == computed), computed)
         self.scale = scale
         self.alignment = facts["alignment"]
         self.halo = _multiple(facts["radius"], self.alignment)

@@ -98,12 +98,24 @@ def find_champion(folder: Path, scale: int | None = None) -> Source | None:
     scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
     degradation = str(record.get("protocol"))
     return Source(
-        place / "network.keras",
+        _exported(place, record) / "network.keras",
         f"{record['network']}, the champion of {place.parent.name} "
         f"for {degradation} pictures ({scores})",
         degradation,
         record,
     )
+
+
+def _exported(champion: Path, record: dict[str, Any]) -> Path:
+    """Where the champion has its faster graphs beside it, if it was exported; else its folder."""
+    folder = champion.with_name("exported")
+    try:
+        exported = json.loads((folder / "record.json").read_text())
+    except (OSError, ValueError):
+        return champion
+    passing = {"new", "version"}  # what a record says of a run, not of the network
+    same = all(exported.get(key) == record.get(key) for key in {*exported, *record} - passing)
+    return folder if same else champion
 
 
 def table(folder: Path) -> list[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.feed import Batch, TileFeed, make_batch, readers_by_scale
-from isr_pipeline.training.losses import LOSSES, METRICS
+from isr_pipeline.training.losses import METRICS, choose_loss
 from isr_pipeline.training.optimizers import make_optimizer
 from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
 from isr_pipeline.training.precision import choose_precision
@@ -246,7 +246,7 @@ def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> Non
     outputs = list(model.output_names)
     model.compile(
         optimizer,
-        loss=dict.fromkeys(outputs, LOSSES[parameters.loss]),
+        loss=dict.fromkeys(outputs, choose_loss(parameters.loss, parameters.fourier_weight)),
         loss_weights={name: 1 / len(outputs) for name in outputs},
         metrics={name: [METRICS[metric] for metric in parameters.metrics] for name in outputs},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",

@@ -108,6 +108,8 @@ class TrainParameters(Parameters):
             have it.
         optimizer: `adam`, or `muon` (see `training.optimizers.ConvolutionMuon`).
         loss: on pixels in [0, 1].
+        fourier_weight: of the mean modulus of the error's spectrum, which is added to the loss;
+            0 for none.
         metrics: shown and logged by epoch: `psnr` in dB; `accuracy` is the report's.
         learning_rate: the optimiser's.
         average: momentum of the exponential moving average of the weights, which is what is then
@@ -129,6 +131,7 @@ class TrainParameters(Parameters):
     precision: Literal["auto", "float32", "mixed_bfloat16"]
     optimizer: Literal["adam", "muon"]
     loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier"]
+    fourier_weight: float = Field(ge=0)
     metrics: list[Literal["psnr", "accuracy"]]
     learning_rate: LearningRateParameters
     average: float | None = Field(gt=0, lt=1)
