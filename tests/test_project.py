@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
 from isr_pipeline.pipeline_registry import register_pipelines
+from isr_pipeline.pipelines.benchmark.parameters import BenchmarkParameters, LiteratureParameters
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
@@ -31,6 +32,8 @@ MODELS = {
     "evaluate": EvaluateParameters,
     "export": ExportParameters,
     "upscale": UpscaleParameters,
+    "benchmark": BenchmarkParameters,
+    "literature": LiteratureParameters,
 }
 NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 

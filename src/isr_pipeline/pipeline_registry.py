@@ -2,10 +2,12 @@
 
 from kedro.pipeline import Pipeline
 
+from isr_pipeline.pipelines.benchmark.pipeline import create_pipeline as benchmark
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from isr_pipeline.pipelines.export.pipeline import create_pipeline as export
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
+from isr_pipeline.pipelines.results.pipeline import create_pipeline as results
 from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
@@ -25,6 +27,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
+        "benchmark": benchmark(),
+        "results": results(),
         "ship": ship(),
         "export": export(),
         "upscale": upscale(),

@@ -182,11 +182,23 @@ def log_metrics(metrics: dict[str, Any]) -> None:
 
 
 @forgiving
-def log_figure(name: str, figure: "Figure") -> None:
-    """Log a Matplotlib figure as `figures/<name>.png`."""
+def log_figure(name: str, figure: "Figure | dict[str, Figure]") -> None:
+    """Log a Matplotlib figure as `figures/<name>.png`, several as `figures/<name>/<file>`."""
     import mlflow
 
-    mlflow.log_figure(figure, f"figures/{name}.png")
+    if isinstance(figure, dict):
+        for file, part in figure.items():
+            mlflow.log_figure(part, f"figures/{name}/{file}")
+    else:
+        mlflow.log_figure(figure, f"figures/{name}.png")
+
+
+@forgiving
+def log_text(name: str, text: str) -> None:
+    """Log Markdown as `tables/<name>.md`."""
+    import mlflow
+
+    mlflow.log_text(text, f"tables/{name}.md")
 
 
 @forgiving

@@ -23,7 +23,7 @@ def test_a_panel_shows_both_columns(tmp_path):
     compare_file(tmp_path / "a.png", tmp_path / "panel.png", Upscaler(LocalEngine(), 2))
     panel = np.asarray(Image.open(tmp_path / "panel.png"))
     assert 2 * COLUMN < panel.shape[1] < 2 * COLUMN + 50
-    left, right = panel[40:, 8 : 8 + COLUMN], panel[40:, 16 + COLUMN : 16 + 2 * COLUMN]
+    left, right = panel[60:, 8 : 8 + COLUMN], panel[60:, 16 + COLUMN : 16 + 2 * COLUMN]
     assert (left != right).mean() > 0.05
     assert left.std() > 20
 

@@ -6,6 +6,7 @@ it is whole: what exists is finished, and an interrupted batch goes on where it 
 """
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -273,7 +274,7 @@ def upscale_files(
     tasks: Sequence[Task],
     upscaler: Upscaler,
     overwrite: bool = False,
-    report: Callable[[str], None] = tqdm.write,
+    report: Callable[[str], None] | None = None,
 ) -> Batch:
     """Enlarge files; one that fails is reported and left out, the others go on.
 
@@ -281,13 +282,17 @@ def upscale_files(
         tasks: see `plan`.
         upscaler: the network.
         overwrite: do again what has a result; otherwise it is kept.
-        report: called with a line for each failure.
+        report: called with a line for each failure; by default it goes to standard error.
 
     Raises:
         KeyboardInterrupt: when interrupted, after the threads have stopped and temporary files
             are gone.
     """
-    return _Run(tasks, upscaler, overwrite, report).go()
+    return _Run(tasks, upscaler, overwrite, report or _to_standard_error).go()
+
+
+def _to_standard_error(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # above the progress bar
 
 
 def read_whole(path: Path) -> bytes:
@@ -419,7 +424,7 @@ class _Run:
         try:
             if task.problem:
                 raise ProjectError(task.problem)
-            if task.target.exists() and not self._overwrite:
+            if task.target.is_file() and not self._overwrite:
                 self._finish(task, KEPT)
                 return None
             data = read_whole(task.source)

@@ -51,12 +51,13 @@ def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Im
     whole = (COLUMN, max(round(height * COLUMN / width), 1))
     rows = [whole[1], *[COLUMN] * len(places)]
     panel = Image.new(
-        "RGB", (2 * COLUMN + 3 * GAP, TITLE + sum(rows) + GAP * (len(rows) + 1)), "white"
+        "RGB", (2 * COLUMN + 3 * GAP, 2 * TITLE + sum(rows) + GAP * (len(rows) + 1)), "white"
     )
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
-    for column, (title, picture) in enumerate((("bicubic", bicubic), (description, network))):
-        left, top = GAP + column * (COLUMN + GAP), GAP
-        draw.text((left, top), title[:75], "black", font)
+    draw.text((GAP, GAP), f"network: {description}", "black", font)
+    for column, (title, picture) in enumerate((("bicubic", bicubic), ("network", network))):
+        left, top = GAP + column * (COLUMN + GAP), GAP + TITLE
+        draw.text((left, top), title, "black", font)
         top += TITLE
         image = Image.fromarray(picture)
         small = image.resize(whole, Image.Resampling.LANCZOS)
@@ -74,10 +75,16 @@ def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Im
 
 
 def most_different(one: Picture, other: Picture, side: int) -> list[tuple[int, int]]:
-    """Tops and lefts of the squares with the greatest differences, of which no two overlap."""
+    """Tops and lefts of the squares with the greatest differences, no two of them neighbours."""
     difference = np.abs(one.astype(np.float32) - other).sum(axis=2)
     rows, columns = (length // side for length in difference.shape)
     cells = difference[: rows * side, : columns * side]
     sums = cells.reshape(rows, side, columns, side).sum(axis=(1, 3)).ravel()
-    order = np.argsort(-sums, kind="stable")[:CROPS]
-    return [(int(n) // columns * side, int(n) % columns * side) for n in order]
+    chosen: list[tuple[int, int]] = []
+    for number in np.argsort(-sums, kind="stable"):
+        y, x = divmod(int(number), columns)
+        if all(max(abs(y - other), abs(x - another)) > 1 for other, another in chosen):
+            chosen.append((y, x))
+        if len(chosen) == CROPS:
+            break
+    return [(y * side, x * side) for y, x in chosen]

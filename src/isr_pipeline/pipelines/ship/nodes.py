@@ -1,11 +1,9 @@
 """Shipping: a trained network becomes a set of weights that comes with the package."""
 
-import os
-import platform
-from pathlib import Path
 from typing import Any
 
 from isr_pipeline.datasets.weights import WeightSet
+from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
@@ -25,7 +23,7 @@ def pack_weights(
     Returns:
         What the catalog's `weight_set` writes as a folder of `isr_pipeline/weights`.
     """
-    name = train.network.name
+    name: str = train.network.name
     if name == "subpixel":
         name = f"{name}-{train.network.subpixel.size}"
     facts = {
@@ -45,15 +43,3 @@ def pack_weights(
         },
     }
     return WeightSet(network, facts)
-
-
-def describe_machine() -> str:
-    """The processor and how many of its cores this machine has, in a few words."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{os.cpu_count()} cores, {model}"
