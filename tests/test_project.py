@@ -18,6 +18,7 @@ from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
+from isr_pipeline.pipelines.ship.parameters import ShipParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 from isr_pipeline.training.parameters import TrainParameters
@@ -30,6 +31,7 @@ MODELS = {
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
     "export": ExportParameters,
+    "ship": ShipParameters,
     "upscale": UpscaleParameters,
     "benchmark": BenchmarkParameters,
     "literature": LiteratureParameters,
