@@ -60,8 +60,8 @@ class PairParameters(Parameters):
         low_res: `small` stores the small picture; `pixelated` stores the file as it is, as large
             as the original (the report's way).
         reductions: sizes at which every original is taken, as fractions of its own; smaller ones
-            beside 1 are sharper and have more detail in every pixel, as small pictures have that
-            the training should suit (Kim et al. 2016, VDSR). They share their original's split.
+            are sharper and have more detail in every pixel, as small pictures have that the
+            training should suit. They share their original's split, and are never scored.
         resize: `[height, width]` that every picture is brought to with nearest neighbours (the
             report's way), or null.
         agreement: when a file is a partner.
@@ -82,12 +82,10 @@ class PairParameters(Parameters):
         if self.low_res == "pixelated" and self.partners != "files":
             raise ValueError("low_res 'pixelated' needs partners 'files'")
         reductions = self.reductions
-        if 1 not in reductions or any(not 0 < r <= 1 for r in reductions):
-            raise ValueError("reductions must hold 1 and else fractions above 0 and below 1")
-        if len(set(reductions)) != len(reductions):
-            raise ValueError("reductions must differ")
-        if len(reductions) > 1 and self.partners != "made":
-            raise ValueError("reductions beside 1 need partners 'made'")
+        if any(not 0 < r <= 1 for r in reductions) or len(set(reductions)) != len(reductions):
+            raise ValueError("reductions must be different fractions above 0, at most 1")
+        if reductions != [1] and self.partners != "made":
+            raise ValueError("reductions need partners 'made'")
         if self.resize is not None and self.low_res != "pixelated":
             raise ValueError("resize needs low_res 'pixelated': it would squash small pictures")
         return self
