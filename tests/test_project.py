@@ -8,6 +8,7 @@ from typing import get_type_hints
 
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
 
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
@@ -17,6 +18,7 @@ from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.search_space import TuneParameters
 
 MODELS = {
     "ingest": IngestParameters,
@@ -25,8 +27,9 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "tune": TuneParameters,
 }
-NODES = list(register_pipelines()["__default__"].nodes)
+NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 
 
 def parameters_of(environment):
@@ -98,6 +101,6 @@ def test_the_constraints_pin_every_dependency_without_an_address():
     assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
     names = {item.split(">")[0].split("~")[0].split("<")[0].strip().lower() for item in wanted}
     assert {name.replace("_", "-") for name in names} <= pinned

@@ -7,12 +7,13 @@ from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
+from isr_pipeline.pipelines.tune.pipeline import create_pipeline as tune
 
 PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines; `prepare` is everything before training."""
+    """All pipelines; `prepare` is everything before training, `tune` is run by name alone."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),
@@ -22,6 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
+        "tune": tune(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }
