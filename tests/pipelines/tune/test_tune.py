@@ -101,10 +101,10 @@ def test_the_pipeline_runs_from_a_catalog_and_its_result_is_a_parameters_file(
 
 
 def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tmp_path, run):
-    """The second of two trials has a learning rate that teaches nothing."""
+    """A fresh network is bicubic interpolation; learning rates like these only spoil it."""
     tune = tune_parameters(
-        space={"learning_rate.peak": {"choices": [0.004, 1e-12]}},
-        trials=4,
+        space={"learning_rate.peak": {"choices": [1e-12, 0.03, 0.04, 0.05]}},
+        trials=2,
         epochs=3,
         startup_trials=1,
         warmup_epochs=1,
@@ -115,21 +115,15 @@ def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tm
         world.pictures,
         StudyFile(tmp_path / "study.db"),
         Checkpoints(tmp_path / "checkpoints"),
-        train_parameters(learning_rate__peak=0.004, average=None, steps_per_epoch=8),
+        train_parameters(learning_rate__peak=1e-12, average=None, steps_per_epoch=8),
         tune,
     )
-    pruned = trials[trials["learning_rate.peak"] == 1e-12]
-    assert len(pruned)
-    assert (pruned["state"] == "pruned").all()
-    assert (pruned["epochs"] < 3).all()
-    assert trials.loc[0, "state"] == "complete"
+    assert trials["state"].tolist() == ["complete", "pruned"]
+    assert trials["epochs"].tolist() == [3, 1]
     assert not list((tmp_path / "checkpoints").rglob("trial_*"))
     runs = mlflow.search_runs([run.info.experiment_id], "tags.mlflow.runName LIKE 'trial %'")
     status = dict(zip(runs["tags.mlflow.runName"], runs["status"], strict=True))
-    assert status == {
-        f"trial {t.trial}": "FINISHED" if t.state == "complete" else "KILLED"
-        for t in trials.itertuples()
-    }
+    assert status == {"trial 0": "FINISHED", "trial 1": "KILLED"}
     assert mlflow.active_run().info.run_id == run.info.run_id
 
 

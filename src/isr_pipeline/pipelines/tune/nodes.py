@@ -21,6 +21,7 @@ from isr_pipeline.training.search import COLUMNS, OnEpoch, StudyFile, run_search
 from isr_pipeline.training.search_space import (
     RealRange,
     TuneParameters,
+    WholeRange,
     check_space,
     common_values,
     present_values,
@@ -147,7 +148,8 @@ def _plain(value: Any, key: str, tune: TuneParameters) -> Any:
     dimension = tune.dimensions[key]
     if isinstance(dimension, RealRange):
         return float(value)
+    if isinstance(dimension, WholeRange):
+        return int(value)
     if pd.isna(value):
         return None
-    plain = value.item() if isinstance(value, np.generic) else value
-    return next((end for end in dimension.ends if end is not None and end == plain), int(plain))
+    return next(choice for choice in dimension.choices if choice is not None and choice == value)
