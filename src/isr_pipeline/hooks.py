@@ -18,7 +18,7 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 
 logger = logging.getLogger(__name__)
-FOLDER_PARAMETERS = {"photos", "unsplash"}  # read by the catalogs of their environments
+CATALOG_PARAMETERS = {"photos", "unsplash", "initial_network", "recipe"}  # read by the catalogs
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
 
 
@@ -188,10 +188,10 @@ def _refuse_unknown_parameters(parameters: dict[str, Any]) -> None:
         if name.startswith("params:")
     }
     for key in parameters:
-        if key not in read | FOLDER_PARAMETERS:
+        if key not in read | CATALOG_PARAMETERS:
             raise ProjectError(
                 f"unknown parameter '{key}': there are {', '.join(sorted(read))}, "
-                f"and the folders {', '.join(sorted(FOLDER_PARAMETERS))}"
+                f"and for the catalog {', '.join(sorted(CATALOG_PARAMETERS))}"
             )
 
 

@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline as ingest
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline as pair
+from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
 from isr_pipeline.pipelines.tune.pipeline import create_pipeline as tune
@@ -24,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **rooms,
         "tune": tune(),
+        "ship": ship(),
         PREPARE: rooms["ingest"] + rooms["pair"] + rooms["tile"],
         "__default__": sum(rooms.values(), Pipeline([])),
     }

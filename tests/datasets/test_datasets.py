@@ -8,7 +8,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from isr_pipeline.champion import Champion
-from isr_pipeline.datasets.models import ChampionDataset, KerasModelDataset
+from isr_pipeline.datasets.models import ChampionDataset, InitialNetworkDataset, KerasModelDataset
 from isr_pipeline.datasets.photographs import FolderDataset, KaggleDataset, SampleDataset
 from isr_pipeline.datasets.stores import CheckpointsDataset, PictureStoreDataset, TileIndexDataset
 from isr_pipeline.errors import ProjectError
@@ -38,6 +38,14 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path, network):
     assert dataset.exists()
     assert equal_weights(dataset.load(), network)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["network.keras"]
+
+
+def test_training_starts_from_nothing_or_a_file(tmp_path, network):
+    assert InitialNetworkDataset(None).load() is None
+    network.save(tmp_path / "network.keras")
+    assert equal_weights(InitialNetworkDataset(str(tmp_path / "network.keras")).load(), network)
+    with pytest.raises(DatasetError, match="neither a file nor one of the shipped weights"):
+        InitialNetworkDataset("subpixel-huge_bicubic_x2").load()
 
 
 def test_a_failed_save_leaves_the_former_network(tmp_path, network):

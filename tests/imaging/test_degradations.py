@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from conftest import made_photograph
+from isr_pipeline.imaging.arrays import to_uint8
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import (
     block_mean,
@@ -15,6 +16,7 @@ from isr_pipeline.imaging.degradations import (
     pixelate,
 )
 from isr_pipeline.imaging.resampling import imresize
+from isr_pipeline.quality.metrics import psnr
 
 SCALES = [2, 4, 6]
 SIZES = [(96, 144), (53, 79), (79, 53), (100, 133), (7, 6)]
@@ -174,3 +176,32 @@ def test_an_unknown_degradation_is_refused_with_the_choices(photograph):
 def test_pictures_smaller_than_the_scale_are_refused(reduce, height, width):
     with pytest.raises(ValueError, match=f"{width}x{height} is too small for scale 4"):
         reduce(np.zeros((height, width, 3), np.uint8), 4)
+
+
+def test_realistic_is_the_same_again_and_another_for_another_seed_or_picture():
+    picture = made_photograph(96, 120, seed=1)
+    small = degrade(picture, 2, "realistic")
+    assert small.shape == (48, 60, 3)
+    assert small.dtype == np.uint8
+    assert np.array_equal(small, degrade(picture, 2, "realistic"))
+    assert not np.array_equal(small, degrade(picture, 2, "realistic", seed=1))
+
+
+def test_realistic_keeps_the_scene_in_its_place_and_harms_it_within_bounds():
+    picture = made_photograph(192, 240, seed=2)
+    clean = degrade(picture, 4, "bicubic")
+    likeness = [psnr(clean, degrade(picture, 4, "realistic", seed=n)) for n in range(40)]
+    assert min(likeness) > 22
+    assert max(likeness) > 38
+    assert np.median(likeness) < 36
+    # No draw shifts the picture: the mean of many is nearer to the clean one than any.
+    mean = np.mean([degrade(picture, 4, "realistic", seed=n) for n in range(40)], axis=0)
+    assert psnr(clean, to_uint8(mean.astype(np.float32))) > np.median(likeness) + 2
+
+
+def test_realistic_keeps_the_mean_colour():
+    picture = made_photograph(192, 240, seed=3)
+    mean = picture.mean(axis=(0, 1))
+    for seed in range(10):
+        small = degrade(picture, 2, "realistic", seed=seed)
+        assert np.abs(small.mean(axis=(0, 1)) - mean).max() < 1.0

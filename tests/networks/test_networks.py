@@ -16,6 +16,11 @@ from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
 
 DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
 TINY = {"features": 4, "bottleneck_features": 4, "blocks": 1, "bottleneck_blocks": 1}
+SMALLEST = {
+    "autoencoder": TINY,
+    "report_autoencoder": {},
+    "subpixel": {"size": "tiny", "branches": True},
+}
 REPORT_PARAMETERS = [1792, 36928, 73856, 147584, 295168, 295040, 147584, 73792, 36928, 1731]
 
 
@@ -90,6 +95,23 @@ def test_a_fresh_autoencoder_is_bicubic_interpolation(picture, scale):
     assert np.abs(np.asarray(network(picture))[0] - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("report_autoencoder", {"residual": True}), ("subpixel", SMALLEST["subpixel"])],
+)
+def test_other_residual_networks_begin_there_too(picture, name, sizes):
+    network = at_scale(build_network(name, [3], **sizes), 3)
+    expected = resize_bicubic(picture[0], 23 * 3, 17 * 3)
+    assert np.abs(np.asarray(network(picture))[0] - expected).max() < 1e-6
+
+
+def test_the_residual_form_of_the_reports_network_has_its_parameters():
+    network = build_network("report_autoencoder", [2, 4], residual=True)
+    assert network.count_params() == 1_110_403
+    last = [x for x in network.layers if isinstance(x, keras.layers.Conv2D)][-1]
+    assert last.activation is keras.activations.linear
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4, 6])
 def test_the_bicubic_layer_equals_imaging_at_the_borders_too(picture, scale):
     out = np.asarray(BicubicUpsampling(scale)(picture))[0]
@@ -99,8 +121,8 @@ def test_the_bicubic_layer_equals_imaging_at_the_borders_too(picture, scale):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (8, 8), (13, 7)])
 def test_every_network_takes_any_size(name, size):
-    network = build_network(name, [2, 3], **(TINY if name == "autoencoder" else {}))
     for scale in (2, 3):
+        network = build_network(name, [scale], **SMALLEST[name])
         output = at_scale(network, scale)(np.zeros((1, *size, 3), np.float32))
         assert output.shape == (1, size[0] * scale, size[1] * scale, 3)
 
@@ -115,15 +137,15 @@ def test_an_odd_size_changes_nothing_but_the_border():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_saved_network_loads_in_a_fresh_process_with_safe_mode(tmp_path, name, picture):
-    sizes = TINY if name == "autoencoder" else {}
-    network = randomised(build_network(name, [2, 4], **sizes))
+    scales = [4] if name == "subpixel" else [2, 4]
+    network = randomised(build_network(name, scales, **SMALLEST[name]))
     network.save(tmp_path / "network.keras")
     np.save(tmp_path / "lr.npy", picture)
     code = (
         "import sys, numpy as np; from pathlib import Path;"
-        "from isr_pipeline.datasets.models import load_network;"
+        "from isr_pipeline.networks import load_keras_file;"
         "from isr_pipeline.networks import at_scale;"
-        "folder = Path(sys.argv[1]); network = load_network(folder / 'network.keras');"
+        "folder = Path(sys.argv[1]); network = load_keras_file(folder / 'network.keras');"
         "np.save(folder / 'sr.npy', at_scale(network, 4)(np.load(folder / 'lr.npy')))"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
@@ -137,6 +159,9 @@ def test_a_saved_network_loads_in_a_fresh_process_with_safe_mode(tmp_path, name,
         ("autoencoder", TINY),
         ("autoencoder", TINY | {"bottleneck_blocks": 4}),
         ("report_autoencoder", {}),
+        ("report_autoencoder", {"residual": True}),
+        ("subpixel", {"size": "tiny", "branches": True}),
+        ("subpixel", {"size": "small", "branches": False}),
     ],
 )
 def test_nothing_beyond_the_receptive_radius_reaches_a_pixel(name, sizes):

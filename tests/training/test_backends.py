@@ -44,7 +44,6 @@ TRAIN = """
         fit(folder / "cut", stop=2)
     except Interruption:
         resumed = fit(folder / "cut")
-    mixed = fit(folder / "mixed", precision="mixed_bfloat16", epochs=1)
     difference = max(
         np.abs(a - b).max()
         for a, b in zip(whole.network.get_weights(), resumed.network.get_weights())
@@ -54,7 +53,6 @@ TRAIN = """
         "backend": keras.backend.backend(),
         "facts": whole.facts,
         "loss": whole.history["val_loss"].tolist(),
-        "mixed_loss": mixed.history["val_loss"].tolist(),
         "resumed_after": resumed.facts["resumed_after"],
         "difference": float(difference),
     }))
@@ -97,14 +95,16 @@ def installed() -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(world, tmp_path_factory):
-    """The folder with a network of each installed backend, and what its training told."""
+    """A network of each installed backend, of one scale for speed, and what its training told."""
     from isr_pipeline.storage.tiles import TileStream, write_tiles
     from pipelines.conftest import train_parameters
 
     folder = tmp_path_factory.mktemp("backends")
-    write_tiles(folder / "tiles", TileStream("the world's", iter([world.tiles])))
+    write_tiles(
+        folder / "tiles", TileStream("the world's", iter([world.tiles[world.tiles["scale"] == 2]]))
+    )
     parameters = train_parameters(
-        epochs=3, steps_per_epoch=12, learning_rate__peak=0.004, average=0.8
+        precision="auto", epochs=2, steps_per_epoch=12, learning_rate__peak=0.004, average=0.8
     )
     (folder / "parameters.json").write_text(parameters.model_dump_json())
     told = {}
@@ -126,7 +126,6 @@ def test_training_lowers_the_loss(trained, backend):
     told = of(backend, trained[1])
     assert told["backend"] == told["facts"]["backend"] == backend
     assert told["loss"][-1] < told["loss"][0]
-    assert np.isfinite(told["mixed_loss"]).all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -145,6 +144,6 @@ def test_a_network_of_any_backend_loads_in_every_other_and_does_the_same(trained
         assert process(backend, APPLY, folder, tmp_path / f"{backend}.npz") == backend
         outputs[backend] = np.load(tmp_path / f"{backend}.npz")
     first, *others = outputs.values()
-    assert set(first) == {f"{backend} sr_x{scale}" for backend in told for scale in (2, 4, 6)}
+    assert set(first) == {f"{backend} sr_x2" for backend in told}
     for name in first:
         assert all(np.allclose(first[name], other[name], atol=1e-5) for other in others), name

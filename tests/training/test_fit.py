@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,15 +17,26 @@ from isr_pipeline.storage.pictures import (
 )
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
-from isr_pipeline.training.losses import charbonnier, psnr
+from isr_pipeline.training.losses import charbonnier, choose_loss, fourier, psnr
 from isr_pipeline.training.parameters import TrainParameters
 from pipelines.conftest import train_parameters
 
 
-def fitted(world, folder, on_epoch=None, **changes):
+def fitted(world, folder, on_epoch=None, initial=None, **changes):
     return fit_network(
-        world.tiles, world.pictures, train_parameters(**changes), Checkpoints(folder), on_epoch
+        world.tiles,
+        world.pictures,
+        train_parameters(**changes),
+        Checkpoints(folder),
+        on_epoch,
+        initial,
     )
+
+
+def one_scale(world, scale):
+    """The world as if it had one scale alone."""
+    tiles = world.tiles[world.tiles["scale"] == scale].reset_index(drop=True)
+    return SimpleNamespace(tiles=tiles, pictures=world.pictures)
 
 
 def weights_of(result):
@@ -114,7 +126,7 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
     assert "Resuming the interrupted training after epoch 2" in caplog.text
     assert resumed.facts["resumed_after"] == 2
     assert resumed.history["epoch"].tolist() == [1, 2, 3, 4, 5]
-    columns = [c for c in whole.history if c != "seconds"]
+    columns = [c for c in whole.history if c not in ("seconds", "cpu_seconds")]
     assert np.allclose(resumed.history[columns], whole.history[columns], rtol=1e-6)
     assert np.allclose(weights_of(resumed), weights_of(whole), atol=1e-7)
 
@@ -289,6 +301,71 @@ def test_the_fitted_model_shares_the_networks_weights(world):
     model = training_model(network, [2, 4])
     assert model.count_params() == network.count_params()
     assert model.output_names == ["sr_x2", "sr_x4"]
+
+
+SUBPIXEL = {"network__name": "subpixel", "network__subpixel__size": "tiny", "optimizer": "muon"}
+
+
+def test_a_branched_network_comes_out_folded_and_as_it_was_validated(world, tmp_path):
+    one = one_scale(world, 2)
+    result = fitted(one, tmp_path, epochs=3, steps_per_epoch=20, **SUBPIXEL)
+    assert result.network.count_params() == 20_748
+    losses = result.history["val_loss"]
+    assert losses.nunique() == 3
+    batches = ValidationTiles(one.tiles, one.pictures, 4, 2)
+    errors = []
+    for number in range(len(batches)):
+        lr, hr = batches[number]
+        sr = np.asarray(at_scale(result.network, 2)(lr["lr_x2"]))
+        errors.append(np.abs(sr - hr["sr_x2"]).mean())
+    assert np.mean(errors) == pytest.approx(losses.min(), rel=1e-4)
+
+
+def test_a_warm_start_begins_where_the_other_network_ended(world, tmp_path):
+    trained = fitted(one_scale(world, 2), tmp_path / "x2", steps_per_epoch=30, **SUBPIXEL)
+    common = {"epochs": 1, "steps_per_epoch": 1, "learning_rate__peak": 1e-9, "average": None}
+    warm = fitted(
+        one_scale(world, 2), tmp_path / "again", None, trained.network, **SUBPIXEL, **common
+    )
+    assert warm.history["val_loss"][0] == pytest.approx(trained.history["val_loss"].min(), rel=1e-4)
+    other_scale = fitted(
+        one_scale(world, 4), tmp_path / "x4", None, trained.network, **SUBPIXEL, **common
+    )
+    first = [n.get_layer("first").get_weights()[0] for n in (trained.network, other_scale.network)]
+    assert np.allclose(*first, atol=1e-6)
+
+
+def test_an_initial_network_that_does_not_fit_is_refused(world, tmp_path):
+    trained = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
+    with pytest.raises(ProjectError, match="initial network does not fit"):
+        fitted(one_scale(world, 2), tmp_path, None, trained, **SUBPIXEL)
+
+
+def test_subpixel_asks_for_one_scale(world, tmp_path):
+    with pytest.raises(ProjectError, match="one scale"):
+        fitted(world, tmp_path, **SUBPIXEL)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fourier_weight": 0.1}, {"accumulate_steps": 2, "batch_size": 1}]
+)
+def test_options_of_the_recipe_train(world, tmp_path, changes):
+    result = fitted(
+        world, tmp_path, **{"epochs": 3, "steps_per_epoch": 24, "average": None, **changes}
+    )
+    losses = result.history["val_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_the_fourier_loss_by_hand():
+    hr = np.zeros((2, 6, 8, 3), np.float32)
+    sr = np.random.default_rng(0).normal(0, 0.1, hr.shape).astype(np.float32)
+    spectrum = np.abs(np.fft.fft2(sr, axes=(1, 2), norm="ortho"))
+    assert float(fourier(hr, sr)) == pytest.approx(spectrum.mean(), rel=1e-5)
+    loss = choose_loss("mean_absolute_error", 0.5)
+    expected = np.abs(sr).mean() + 0.5 * spectrum.mean()
+    assert float(loss(hr, sr)) == pytest.approx(expected, rel=1e-5)
+    assert choose_loss("mean_absolute_error", 0.0) == "mean_absolute_error"
 
 
 def test_losses_by_hand():

@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from isr_pipeline import tracking
+from isr_pipeline import tracking, weights
 from isr_pipeline.champion import Champion
-from isr_pipeline.networks import import_keras
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.networks import load_keras_file
 from isr_pipeline.storage.atomic import replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
-
-
-def load_network(path: Path) -> "keras.Model":
-    """Load a `.keras` file without executing anything in it (`safe_mode`)."""
-    import_keras()
-    import keras
-
-    import isr_pipeline.networks.layers  # noqa: F401  registers the layers
-
-    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
@@ -38,7 +29,7 @@ class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
         self.metadata = metadata
 
     def load(self) -> "keras.Model":
-        return load_network(self._filepath)
+        return load_keras_file(self._filepath)
 
     def save(self, data: "keras.Model") -> None:
         with replace_file(self._filepath) as partial:
@@ -49,6 +40,40 @@ class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+class InitialNetworkDataset(AbstractDataset["keras.Model | None", None]):
+    """The network that training starts from; None when it starts from random weights.
+
+    Args:
+        source: a `.keras` file, a shipped set of weights by its name, or null.
+        metadata: for Kedro-Viz and the like.
+    """
+
+    optional = True  # most trainings have none
+
+    def __init__(self, source: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self._source = source
+        self.metadata = metadata
+
+    def load(self) -> "keras.Model | None":
+        if self._source is None:
+            return None
+        if self._source in weights.names():
+            return load_keras_file(weights.named(self._source).path("network.keras"))
+        path = Path(self._source)
+        if not path.is_file():
+            raise ProjectError(
+                f"initial_network: '{self._source}' is neither a file nor one of the shipped "
+                f"weights: {', '.join(weights.names()) or 'none'}"
+            )
+        return load_keras_file(path)
+
+    def save(self, data: None) -> None:
+        raise NotImplementedError("the initial network is only read")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self._source}
 
 
 class ChampionDataset(AbstractDataset[Champion, Champion | None]):
@@ -76,11 +101,11 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         registered = tracking.find_champion(self._registered_model)
         if registered is not None:
             path, record = registered
-            return Champion(load_network(path), record)
+            return Champion(load_keras_file(path), record)
         if not self._exists():
             return None
         record = json.loads((self._filepath / "record.json").read_text())
-        return Champion(load_network(self._filepath / "network.keras"), record)
+        return Champion(load_keras_file(self._filepath / "network.keras"), record)
 
     def save(self, data: Champion) -> None:
         with replace_folder(self._filepath) as partial:

@@ -3,21 +3,31 @@
 `unsplash` is the recipe of the Kaggle data set "Image Super Resolution - from Unsplash": bilinear
 reduction without antialiasing, enlarged again with nearest neighbours ("pixelated"), stored as a
 JPEG of quality 95. It reproduces the data set's files bit for bit. `bicubic` is the literature's
-antialiased bicubic reduction.
+antialiased bicubic reduction. `realistic` is what a picture from a camera or from the web has been
+through: a little blur, some resize kernel, noise, JPEG.
 """
 
+import zlib
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.resampling import imresize
 
-Degradation = Literal["unsplash", "bicubic"]
+Degradation = Literal["unsplash", "bicubic", "realistic"]
 DEGRADATIONS: tuple[str, ...] = get_args(Degradation)
+
+_KERNELS = (
+    Image.Resampling.BICUBIC,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BOX,
+    Image.Resampling.LANCZOS,
+)
 
 
 def pixelate(high_res: Picture, scale: int) -> Picture:
@@ -37,9 +47,10 @@ def pixelate(high_res: Picture, scale: int) -> Picture:
     return np.asarray(enlarged, np.uint8)
 
 
-def encode_jpeg(picture: Picture) -> bytes:
-    """Encode with OpenCV's default JPEG settings (quality 95, 4:2:0), as the data set was."""
-    written, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]))
+def encode_jpeg(picture: Picture, quality: int = 95) -> bytes:
+    """Encode as JPEG with 4:2:0 chroma; the quality is OpenCV's default, which the data set has."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    written, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)
     if not written:
         raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape} as JPEG")
     return bytes(data.tobytes())
@@ -75,22 +86,77 @@ def block_mean(pixelated: Picture, scale: int) -> Picture:
     return to_uint8(sums / area[..., None].astype(np.float32))
 
 
-def degrade(high_res: Picture, scale: int, degradation: Degradation) -> Picture:
+def realistic(high_res: Picture, scale: int, generator: np.random.Generator) -> Picture:
+    """Reduce a picture as the wild does, one random draw of everything.
+
+    In this order, simpler than Real-ESRGAN's (Wang et al. 2021) and milder, because what it takes
+    for noise and texture is lost:
+
+    - blur, in half of the draws: a Gaussian whose two deviations are each 0.1 to 0.5 pixels of the
+      small picture, turned at random (a lens, a demosaiced sensor, a resize before);
+    - reduction with an antialiasing kernel: bicubic in half of the draws, else bilinear, box or
+      Lanczos;
+    - noise, in half of the draws: Gaussian, deviation up to 5 grey levels, part of it common to the
+      three channels;
+    - JPEG with quality 50 to 98, in five of six draws.
+
+    Args:
+        high_res: `(height, width, 3)`, sizes multiples of the scale.
+        scale: the integer factor.
+        generator: where the draw comes from.
+
+    Returns:
+        `(height // scale, width // scale, 3)`, uint8.
+    """
+    height, width = (size // scale for size in high_res.shape[:2])
+    picture = high_res
+    if generator.random() < 0.5:
+        deviations = generator.uniform(0.1, 0.5, 2) * scale
+        picture = _blur(picture, deviations, generator.uniform(0, np.pi))
+    kernel = generator.choice(len(_KERNELS), p=[0.5, 0.2, 0.15, 0.15])
+    reduced = Image.fromarray(picture).resize((width, height), _KERNELS[kernel])
+    picture = np.asarray(reduced)
+    if generator.random() < 0.5:
+        deviation, shared = generator.uniform(0, 5), generator.random()
+        noise = np.sqrt(shared) * generator.standard_normal((height, width, 1))
+        noise = noise + np.sqrt(1 - shared) * generator.standard_normal((height, width, 3))
+        picture = to_uint8(picture + (deviation * noise).astype(np.float32))
+    if generator.random() < 5 / 6:
+        quality = int(generator.integers(50, 99))
+        picture = decode_picture(encode_jpeg(picture, quality)).pixels
+    return picture
+
+
+def _blur(picture: Picture, deviations: NDArray[np.float64], angle: float) -> Picture:
+    reach = int(np.ceil(3 * deviations.max()))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-0.5 * ((along / deviations[0]) ** 2 + (across / deviations[1]) ** 2))
+    blurred = cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, np.uint8)
+
+
+def degrade(high_res: Picture, scale: int, degradation: Degradation, seed: int = 0) -> Picture:
     """Make the small picture of `high_res`.
 
     Args:
         high_res: `(height, width, 3)`.
         scale: the integer factor, at least 2.
-        degradation: `unsplash` or `bicubic` (see the module).
+        degradation: `unsplash`, `bicubic` or `realistic` (see the module).
+        seed: of `realistic`, whose draw depends on it and on the picture's own pixels.
 
     Returns:
         `(height // scale, width // scale, 3)`, uint8.
     """
     height, width = high_res.shape[:2]
     _check_size(height, width, scale)
+    cropped = high_res[: height // scale * scale, : width // scale * scale]
     if degradation == "bicubic":
-        cropped = high_res[: height // scale * scale, : width // scale * scale]
         return imresize(cropped, height // scale, width // scale)
+    if degradation == "realistic":
+        own = zlib.crc32(high_res.tobytes())
+        return realistic(cropped, scale, np.random.default_rng([seed, scale, own]))
     if degradation == "unsplash":
         pixelated = decode_picture(encode_jpeg(pixelate(high_res, scale))).pixels
         return block_mean(pixelated, scale)

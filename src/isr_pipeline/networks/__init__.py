@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ Network = Any
 """A `keras.Model`. Kedro resolves the annotations of node functions when it validates parameters,
 and Keras must not be imported for that."""
 
-NETWORKS = ("autoencoder", "report_autoencoder")
+NETWORKS = ("autoencoder", "report_autoencoder", "subpixel")
+
+SUBPIXEL_SIZES = {"tiny": (16, 4), "small": (32, 6), "medium": (48, 9)}
+"""Features and residual blocks of `subpixel`."""
 
 
 def import_keras() -> None:
@@ -46,6 +50,16 @@ def import_keras() -> None:
             os.close(kept)
 
 
+def load_keras_file(path: Path) -> "keras.Model":
+    """Load a network from a `.keras` file without executing anything in it (`safe_mode`)."""
+    import_keras()
+    import keras
+
+    import isr_pipeline.networks.layers  # noqa: F401  registers the layers
+
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
 def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Model":
     """Build a network with fresh weights.
 
@@ -65,6 +79,10 @@ def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Mode
         from isr_pipeline.networks.report_autoencoder import report_autoencoder
 
         return report_autoencoder(scales, **sizes)
+    if name == "subpixel":
+        from isr_pipeline.networks.subpixel import subpixel
+
+        return subpixel(scales, **sizes)
     raise ValueError(f"unknown network '{name}': choose one of {', '.join(NETWORKS)}")
 
 
@@ -94,3 +112,72 @@ def at_scale(network: "keras.Model", scale: int) -> "keras.Model":
         )
     output = network.get_layer(output_name(scale)).output
     return keras.Model(network.inputs[0], output, name=f"{network.name}_x{scale}")
+
+
+def fold(network: "keras.Model") -> "keras.Model":
+    """The network with every branched convolution folded into a plain one.
+
+    Computes the same up to rounding, with fewer parameters and no layer of our own in its place.
+    A network without branches is returned as it is.
+    """
+    import keras
+
+    from isr_pipeline.networks.layers import RepConv2D
+
+    branched = [layer for layer in network.layers if isinstance(layer, RepConv2D)]
+    if not branched:
+        return network
+
+    def plain(layer: "keras.Layer") -> "keras.Layer":
+        if isinstance(layer, RepConv2D):
+            return layer.folded()
+        return layer.__class__.from_config(layer.get_config())
+
+    folded = keras.models.clone_model(network, clone_function=plain)
+    for layer in network.layers:
+        if isinstance(layer, RepConv2D):
+            kernel = keras.ops.convert_to_numpy(layer.kernel())
+            folded.get_layer(layer.name).set_weights(
+                [kernel, keras.ops.convert_to_numpy(layer.bias)]
+            )
+        else:
+            folded.get_layer(layer.name).set_weights(layer.get_weights())
+    return folded
+
+
+def warm_start(network: "keras.Model", trained: "keras.Model") -> list[str]:
+    """Take over the weights of every layer that has the same name and shapes.
+
+    The trained network may be folded while `network` has branches: its kernel then becomes the
+    3x3 branch, and the others begin at nothing.
+
+    Returns:
+        Names of the layers that were taken over.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    import keras
+    import numpy as np
+
+    from isr_pipeline.networks.layers import RepConv2D
+
+    taken = []
+    sources = {layer.name: layer for layer in trained.layers if layer.weights}
+    for layer in network.layers:
+        source = sources.get(layer.name)
+        if source is None or not layer.weights:
+            continue
+        weights = source.get_weights()
+        if isinstance(layer, RepConv2D) and not isinstance(source, RepConv2D):
+            kernel, bias = weights
+            own = {w.name: keras.ops.convert_to_numpy(w) for w in layer.weights}
+            own |= {"square": kernel, "bias": bias}
+            own |= {name: np.zeros_like(own[name]) for name in ("point", "reduce")}
+            weights = list(own.values())
+        if [weight.shape for weight in weights] == [weight.shape for weight in layer.get_weights()]:
+            layer.set_weights(weights)
+            taken.append(layer.name)
+    if not taken:
+        raise ValueError(f"'{network.name}' has no layer in common with '{trained.name}'")
+    return taken

@@ -7,10 +7,10 @@ import keras
 from keras import layers
 
 from isr_pipeline.networks import output_name
-from isr_pipeline.networks.layers import CropToMatch
+from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
 
 
-def report_autoencoder(scales: Sequence[int]) -> keras.Model:
+def report_autoencoder(scales: Sequence[int], residual: bool = False) -> keras.Model:
     """The convolutional autoencoder of the report *Image Super Resolution with Autoencoders*.
 
     It works on an already enlarged picture, so that its cost does not fall with the scale: small
@@ -22,12 +22,17 @@ def report_autoencoder(scales: Sequence[int]) -> keras.Model:
 
     Args:
         scales: integer factors of the outputs; the one core serves them all.
+        residual: leave out the last ReLU, start the last convolution at zero and add the
+            interpolated input: the smallest change that makes the network start at interpolation
+            and unable to die. For comparison only; it is not the report's.
 
     Returns:
         A model from `lr`, `(batch, height, width, 3)` in [0, 1], to a dictionary of `sr_x<scale>`.
     """
     filters = (64, 64, 128, 128, 256, 128, 128, 64, 64, 3)
     convolutions = [layers.Conv2D(n, 3, padding="same", activation="relu") for n in filters]
+    if residual:
+        convolutions[-1] = layers.Conv2D(3, 3, padding="same", kernel_initializer="zeros")
 
     def core(x: Any) -> Any:
         conv = iter(convolutions)
@@ -53,7 +58,12 @@ def report_autoencoder(scales: Sequence[int]) -> keras.Model:
     lr = keras.Input((None, None, 3), name="lr")
     outputs = {}
     for scale in scales:
-        enlarged = layers.UpSampling2D(scale, name=f"nearest_x{scale}")(lr) if scale > 1 else lr
         name = output_name(scale)
+        if residual:
+            interpolated = BicubicUpsampling(scale, name=f"bicubic_x{scale}")(lr)
+            add = layers.Add(name=name, dtype="float32")
+            outputs[name] = add([interpolated, core(interpolated)])
+            continue
+        enlarged = layers.UpSampling2D(scale, name=f"nearest_x{scale}")(lr) if scale > 1 else lr
         outputs[name] = layers.Activation("linear", name=name, dtype="float32")(core(enlarged))
     return keras.Model(lr, outputs, name="report_autoencoder")

@@ -127,7 +127,7 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self.rows: list[dict[str, float]] = []
         self.on_epoch = on_epoch
-        self._started = self._spoken = 0.0
+        self._started = self._spoken = self._worked = 0.0
         self._bar: Any = None
 
     def replay(self, rows: list[dict[str, float]]) -> None:
@@ -139,6 +139,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = self._spoken = time.monotonic()
+        self._worked = time.process_time()
         if sys.stderr.isatty():
             label = f"epoch {epoch + 1}/{self.params['epochs']}"
             self._bar = tqdm(total=self.params["steps"], desc=label, leave=False, unit="step")
@@ -159,7 +160,8 @@ class Recorder(keras.callbacks.Callback):
         seconds = time.monotonic() - self._started
         figures = {readable_name(name): float(value) for name, value in (logs or {}).items()}
         figures.setdefault("learning_rate", float(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, "seconds": seconds, **figures}
+        processor = time.process_time() - self._worked
+        row = {"epoch": epoch + 1, "seconds": seconds, "cpu_seconds": processor, **figures}
         self.rows.append(row)
         shown = [
             f"{name.replace('_', ' ')} {value:.5f}"

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from isr_pipeline.errors import DivergedError, ProjectError
-from isr_pipeline.networks import at_scale, build_network
+from isr_pipeline.networks import at_scale, build_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.feed import Batch, TileFeed, make_batch, readers_by_scale
-from isr_pipeline.training.losses import LOSSES, METRICS
+from isr_pipeline.training.losses import METRICS, choose_loss
+from isr_pipeline.training.optimizers import make_optimizer
 from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
 from isr_pipeline.training.precision import choose_precision
 
@@ -29,9 +30,11 @@ class TrainingResult:
 
     Attributes:
         network: with the weights of the best epoch, in float32, not compiled.
-        history: one row an epoch: `epoch`, `seconds`, `learning_rate` and the figures.
+        history: one row an epoch: `epoch`, `seconds`, `cpu_seconds` (of all threads together),
+            `learning_rate` and the figures.
         facts: `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
-            `resumed_after` (epochs already done when this run began) and `train_tiles`.
+            `cpu_seconds`, `resumed_after` (epochs already done when this run began) and
+            `train_tiles`.
     """
 
     network: keras.Model
@@ -45,6 +48,7 @@ def fit_network(
     parameters: TrainParameters,
     checkpoints: Checkpoints,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    initial: keras.Model | None = None,
 ) -> TrainingResult:
     """Train a network on the tiles of split `train`, choosing the epoch by those of `val`.
 
@@ -54,10 +58,12 @@ def fit_network(
         parameters: see `TrainParameters`.
         checkpoints: where the best weights and the state between epochs are kept.
         on_epoch: called after each epoch with its number from 1 and its figures.
+        initial: a trained network whose layers of the same name and shapes are taken over, such
+            as that of another scale; None starts from random weights.
 
     Raises:
-        ProjectError: when the tiles cannot share a batch, or when the training diverges
-            (`DivergedError`).
+        ProjectError: when the tiles cannot share a batch, when `initial` has nothing in common
+            with the network, or when the training diverges (`DivergedError`).
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
@@ -71,6 +77,8 @@ def fit_network(
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
     network = _build(parameters, feed.scales, precision)
+    if initial is not None:
+        _warm_start(network, initial)
     model = training_model(network, feed.scales)
     _compile(model, parameters, steps)
 
@@ -80,7 +88,7 @@ def fit_network(
     callbacks.append(
         SaveState(
             checkpoints,
-            _work_digest(tiles, pictures, parameters, precision),
+            _work_digest(tiles, pictures, parameters, precision, initial),
             recorder,
             callbacks[1:],
         )
@@ -125,6 +133,7 @@ def fit_network(
         )
     trained = _build(parameters, feed.scales, "float32")
     trained.load_weights(checkpoints.best)
+    trained = fold(trained)
     checkpoints.clear_state()
     history = pd.DataFrame(recorder.rows)
     facts = {
@@ -134,6 +143,7 @@ def fit_network(
         "epochs": len(history),
         "best_epoch": best.best_epoch + 1,
         "seconds": float(history["seconds"].sum()),
+        "cpu_seconds": float(history["cpu_seconds"].sum()),
         "resumed_after": done,
         "train_tiles": int((tiles["split"] == "train").sum()),
     }
@@ -211,21 +221,32 @@ def _build(parameters: TrainParameters, scales: list[int], precision: str) -> ke
     keras.config.set_dtype_policy(precision)
     try:
         return build_network(parameters.network.name, scales, **parameters.network.sizes)
+    except ValueError as error:
+        raise ProjectError(f"train.network: {error}") from None
     finally:
         keras.config.set_dtype_policy(former)
 
 
+def _warm_start(network: keras.Model, initial: keras.Model) -> None:
+    try:
+        taken = warm_start(network, initial)
+    except ValueError as error:
+        raise ProjectError(f"the initial network does not fit train.network: {error}") from None
+    logger.info("Warm start: %d layers of '%s' taken over", len(taken), initial.name)
+
+
 def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
-    average = parameters.average
-    optimizer = keras.optimizers.Adam(
-        _learning_rate(parameters.learning_rate, parameters.epochs * steps),
-        use_ema=average is not None,
-        **({"ema_momentum": average} if average is not None else {}),
+    updates = parameters.epochs * steps // parameters.accumulate_steps
+    optimizer = make_optimizer(
+        parameters.optimizer,
+        _learning_rate(parameters.learning_rate, max(updates, 1)),
+        parameters.average,
+        parameters.accumulate_steps,
     )
     outputs = list(model.output_names)
     model.compile(
         optimizer,
-        loss=dict.fromkeys(outputs, LOSSES[parameters.loss]),
+        loss=dict.fromkeys(outputs, choose_loss(parameters.loss, parameters.fourier_weight)),
         loss_weights={name: 1 / len(outputs) for name in outputs},
         metrics={name: [METRICS[metric] for metric in parameters.metrics] for name in outputs},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
@@ -291,10 +312,15 @@ def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> i
 
 
 def _work_digest(
-    tiles: pd.DataFrame, pictures: PictureStore, parameters: TrainParameters, precision: str
+    tiles: pd.DataFrame,
+    pictures: PictureStore,
+    parameters: TrainParameters,
+    precision: str,
+    initial: keras.Model | None,
 ) -> str:
     hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
     settings = parameters.model_dump(exclude={"resume", "maximum_minutes"})
+    start = [] if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()]
     return digest(
-        pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64))
+        pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)), start
     )

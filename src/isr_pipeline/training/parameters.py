@@ -16,25 +16,43 @@ class AutoencoderSizes(Parameters):
     bottleneck_blocks: int = Field(ge=0)
 
 
+class SubpixelSizes(Parameters):
+    """Arguments of `networks.subpixel`, which explains them."""
+
+    size: Literal["tiny", "small", "medium"]
+    branches: bool
+
+
+class ReportAutoencoderSizes(Parameters):
+    """Arguments of `networks.report_autoencoder`, which explains them."""
+
+    residual: bool
+
+
 class NetworkParameters(Parameters):
-    """Which network, and the sizes of those that have any.
+    """Which network, and the arguments of each; those of the one that is chosen are used.
 
     Attributes:
         name: the network that is trained.
-        autoencoder: sizes, used when it is the one.
+        autoencoder: sizes.
+        subpixel: size and form.
+        report_autoencoder: form.
     """
 
-    name: Literal["autoencoder", "report_autoencoder"]
+    name: Literal["autoencoder", "report_autoencoder", "subpixel"]
     autoencoder: AutoencoderSizes
+    subpixel: SubpixelSizes
+    report_autoencoder: ReportAutoencoderSizes
 
     @property
     def sizes(self) -> dict[str, Any]:
         """Arguments of the chosen network."""
-        return self.autoencoder.model_dump() if self.name == "autoencoder" else {}
+        chosen: Parameters = getattr(self, self.name)
+        return chosen.model_dump()
 
 
 class LearningRateParameters(Parameters):
-    """Adam's learning rate.
+    """The optimiser's learning rate.
 
     Attributes:
         peak: the (largest) learning rate.
@@ -88,12 +106,17 @@ class TrainParameters(Parameters):
         network: what is trained.
         precision: `float32`, `mixed_bfloat16`, or `auto` for the latter where processor or GPU
             have it.
+        optimizer: `adam`, or `muon` (see `training.optimizers.ConvolutionMuon`).
         loss: on pixels in [0, 1].
+        fourier_weight: of the mean modulus of the error's spectrum, which is added to the loss;
+            0 for none.
         metrics: shown and logged by epoch: `psnr` in dB; `accuracy` is the report's.
-        learning_rate: Adam's.
+        learning_rate: the optimiser's.
         average: momentum of the exponential moving average of the weights, which is what is then
             validated and kept; null for none.
         batch_size: tiles of each scale in a step.
+        accumulate_steps: batches whose mean gradient makes one step: a larger batch than memory
+            has room for.
         augment: mirror and transpose tiles at random.
         epochs: at most this many.
         steps_per_epoch: or null for as many as it takes to see each tile once.
@@ -106,11 +129,14 @@ class TrainParameters(Parameters):
     seed: int = Field(ge=0)
     network: NetworkParameters
     precision: Literal["auto", "float32", "mixed_bfloat16"]
+    optimizer: Literal["adam", "muon"]
     loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier"]
+    fourier_weight: float = Field(ge=0)
     metrics: list[Literal["psnr", "accuracy"]]
     learning_rate: LearningRateParameters
     average: float | None = Field(gt=0, lt=1)
     batch_size: int = Field(ge=1)
+    accumulate_steps: int = Field(ge=1)
     augment: bool
     epochs: int = Field(ge=1)
     steps_per_epoch: int | None = Field(ge=1)

@@ -20,6 +20,7 @@ def test_the_pipeline_runs_from_a_catalog(world, tmp_path):
             "pairs": memory(world.pairs),
             "pictures": memory(world.pictures),
             "checkpoints": memory(Checkpoints(tmp_path)),
+            "initial_network": memory(None),
             "params:train": memory(train_parameters(epochs=1)),
         }
     )
@@ -37,4 +38,6 @@ def test_tiles_of_another_split_are_refused(world, tmp_path):
     other = split_photographs(world.pairs.drop(columns="split"), split_parameters(seed=12))
     assert not other["split"].equals(world.pairs["split"])
     with pytest.raises(ProjectError, match="kedro run --pipelines=tile first"):
-        train_network(world.tiles, other, world.pictures, Checkpoints(tmp_path), train_parameters())
+        train_network(
+            world.tiles, other, world.pictures, Checkpoints(tmp_path), None, train_parameters()
+        )

@@ -55,13 +55,20 @@ def test_the_pipeline_runs_from_a_catalog_and_its_result_is_a_parameters_file(
             "pairs": memory(world.pairs),
             "pictures": memory(world.pictures),
             "study": StudyDataset(str(tmp_path / "study.db")),
+            "initial_network": memory(None),
             "tuning_checkpoints": memory(Checkpoints(tmp_path / "checkpoints")),
             "params:train": memory(train_parameters()),
             "params:tune": memory(tune_parameters(space=SPACE, trials=2, epochs=2)),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
-    trials = outputs["tuning_trials"].load()
+    assert set(outputs) == {
+        "tuned_parameters",
+        "tuning_metrics",
+        "tuning_history",
+        "tuning_slices",
+    }
+    trials = StudyFile(tmp_path / "study.db").latest()
     assert len(trials) == 2
     assert trials.loc[0, "learning_rate.peak"] == 0.001
     assert trials["val_psnr"].between(20, 50).all()
@@ -115,6 +122,7 @@ def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tm
         world.pictures,
         StudyFile(tmp_path / "study.db"),
         Checkpoints(tmp_path / "checkpoints"),
+        None,
         train_parameters(learning_rate__peak=1e-12, average=None, steps_per_epoch=8),
         tune,
     )
@@ -135,6 +143,7 @@ def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(wor
             world.pictures,
             StudyFile(tmp_path / "study.db"),
             Checkpoints(tmp_path),
+            None,
             train_parameters(),
             tune_parameters(**changes),
         )

@@ -19,6 +19,7 @@ def train_network(
     pairs: pd.DataFrame,
     pictures: PictureStore,
     checkpoints: Checkpoints,
+    initial_network: Network | None,
     parameters: TrainParameters,
 ) -> tuple[Network, pd.DataFrame, dict[str, Any], list[str]]:
     """Train the chosen network; figures go to MLflow while it runs.
@@ -35,7 +36,9 @@ def train_network(
     import_keras()
     from isr_pipeline.training.fit import fit_network
 
-    result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch)
+    result = fit_network(
+        tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial_network
+    )
     used = set(tiles["photograph"].astype(str))
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
     return result.network, result.history, result.facts, sorted(set(originals))

@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=train_network,
-                inputs=["tiles", "pairs", "pictures", "checkpoints", "params:train"],
+                inputs=[
+                    "tiles",
+                    "pairs",
+                    "pictures",
+                    "checkpoints",
+                    "initial_network",
+                    "params:train",
+                ],
                 outputs=["network", "training_history", "training_facts", "trained_on"],
                 name="train_network",
             ),

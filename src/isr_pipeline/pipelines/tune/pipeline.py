@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "pictures",
                     "study",
                     "tuning_checkpoints",
+                    "initial_network",
                     "params:train",
                     "params:tune",
                 ],

@@ -1,0 +1,115 @@
+"""The folder of a set of shipped weights, written from a trained network."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from isr_pipeline.storage.atomic import replace_folder
+
+if TYPE_CHECKING:
+    import keras
+
+NETWORK = "network.keras"
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """A trained network and what is known of it beside what it says itself.
+
+    Attributes:
+        network: the folded Keras model.
+        facts: `name`, `degradation`, `licence` and `training` of the card.
+    """
+
+    network: "keras.Model"
+    facts: dict[str, Any]
+
+
+class WeightSetDataset(AbstractDataset[WeightSet, None]):
+    """Writes a set of weights as a folder of its own, named by what it is.
+
+    Args:
+        filepath: the folder that holds the sets.
+        metadata: for Kedro-Viz and the like.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: WeightSet) -> None:
+        write_weight_set(self._filepath, data)
+
+    def load(self) -> None:
+        raise DatasetError("shipped weights are loaded by name: isr_pipeline.load_network")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
+    """Write `network.keras`, a graph for OpenVINO for each scale, and `card.json`.
+
+    Weights are rounded to half precision first, so that every file holds the same network.
+
+    Args:
+        folder: holds the sets.
+        weight_set: what is written. Its network is changed by the rounding.
+
+    Returns:
+        The set's own folder.
+    """
+    import numpy as np
+
+    from isr_pipeline.inference.export import export_openvino
+    from isr_pipeline.networks import scales_of
+    from isr_pipeline.networks.cost import multiply_adds_per_pixel, receptive_radius
+
+    network, facts = weight_set.network, weight_set.facts
+    network.set_weights([w.astype(np.float16).astype(np.float32) for w in network.get_weights()])
+    scales = scales_of(network)
+    name = f"{facts['name']}_{facts['degradation']}"
+    if len(scales) == 1:
+        name = f"{name}_x{scales[0]}"
+    with replace_folder(folder / name) as partial:
+        network.save(partial / NETWORK)
+        _compress(partial / NETWORK)
+        for scale in scales:
+            export_openvino(network, scale, partial / f"x{scale}.xml")
+        files = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(partial.iterdir())
+        }
+        card = {
+            **{key: facts[key] for key in ("name", "degradation")},
+            "scales": scales,
+            "parameters": network.count_params(),
+            "multiply_adds_per_pixel": {
+                str(scale): round(multiply_adds_per_pixel(network, scale), 1) for scale in scales
+            },
+            "radius": {str(scale): receptive_radius(network, scale) for scale in scales},
+            "alignment": 1 if facts["name"].startswith("subpixel") else 8,
+            "licence": facts["licence"],
+            "training": facts["training"],
+            "scores": facts.get("scores", []),
+            "files": files,
+        }
+        (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    return folder / name
+
+
+def _compress(path: Path) -> None:
+    """Deflate a `.keras` file: half of the bits of weights rounded to half precision are zero."""
+    with zipfile.ZipFile(path) as archive:
+        content = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, data in content.items():
+            # A fixed date: the same network gives the same file.
+            archive.writestr(
+                zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED
+            )

@@ -1,0 +1,59 @@
+"""Shipping: a trained network becomes a set of weights that comes with the package."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from isr_pipeline.datasets.weights import WeightSet
+from isr_pipeline.networks import Network
+from isr_pipeline.pipelines.pair.parameters import PairParameters
+from isr_pipeline.pipelines.ship.parameters import ShipParameters
+from isr_pipeline.training.parameters import TrainParameters
+
+
+def pack_weights(
+    network: Network,
+    training_facts: dict[str, Any],
+    trained_on: list[str],
+    train: TrainParameters,
+    pair: PairParameters,
+    parameters: ShipParameters,
+) -> WeightSet:
+    """The network with its model card.
+
+    Returns:
+        What the catalog's `weight_set` writes as a folder of `isr_pipeline/weights`.
+    """
+    name = train.network.name
+    if name == "subpixel":
+        name = f"{name}-{train.network.subpixel.size}"
+    facts = {
+        "name": name,
+        "degradation": pair.degradation,
+        "licence": parameters.licence,
+        "training": {
+            "data": parameters.data,
+            "photographs": len(trained_on),
+            "command": parameters.command,
+            "seconds": round(training_facts["seconds"]),
+            "cpu_seconds": round(training_facts["cpu_seconds"]),
+            "machine": describe_machine(),
+            "backend": training_facts["backend"],
+            "precision": training_facts["precision"],
+            "epochs": training_facts["epochs"],
+        },
+    }
+    return WeightSet(network, facts)
+
+
+def describe_machine() -> str:
+    """The processor and how many of its cores this machine has, in a few words."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{os.cpu_count()} cores, {model}"

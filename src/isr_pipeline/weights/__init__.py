@@ -1,0 +1,182 @@
+"""The weights that come with the package: which there are, and loading them by name.
+
+A set is a folder beside this file, `subpixel-small_bicubic_x2` or `autoencoder_unsplash`, with
+
+- `network.keras`: the folded network, weights rounded to half precision;
+- `x2.xml`, `x2.bin`, ...: the same for OpenVINO, one graph for each scale;
+- `card.json`: what it is, what it was trained on and how, how it scores, and the SHA-256 of the
+  other files, which is checked whenever one is used.
+
+Nothing here imports Keras or OpenVINO before a network is loaded.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isr_pipeline.errors import ProjectError
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER = Path(__file__).parent
+DEFAULT_ORDER = ("subpixel-medium", "subpixel-small", "subpixel-tiny", "autoencoder")
+"""Which name is taken for a scale when nobody chooses: the best that there is."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one set of weights.
+
+    Attributes:
+        folder: where its files are.
+        facts: the content of `card.json`.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Name of the folder: `<name>_<degradation>`, and `_x<scale>` where it has one scale."""
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        """Name of the network with its size, such as `subpixel-small`."""
+        return str(self.facts["name"])
+
+    @property
+    def degradation(self) -> str:
+        """What the low-resolution pictures that it was trained on were made with."""
+        return str(self.facts["degradation"])
+
+    @property
+    def scales(self) -> list[int]:
+        """The integer factors that it enlarges by."""
+        return [int(scale) for scale in self.facts["scales"]]
+
+    def path(self, file: str) -> Path:
+        """Path of one of its files, once its SHA-256 is found to be right.
+
+        Raises:
+            ProjectError: when the file is missing, not of the set, or not what was shipped.
+        """
+        expected = self.facts["files"].get(file)
+        path = self.folder / file
+        if expected is None or not path.is_file():
+            raise ProjectError(
+                f"the weights '{self.id}' have no file {file}: install isr_pipeline again"
+            )
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ProjectError(
+                f"{path} is not the file that was shipped (its SHA-256 differs): "
+                "install isr_pipeline again"
+            )
+        return path
+
+
+@cache
+def _cards(folder: Path) -> tuple[Card, ...]:
+    return tuple(
+        Card(path.parent, json.loads(path.read_text()))
+        for path in sorted(folder.glob("*/card.json"))
+    )
+
+
+def available() -> list[Card]:
+    """Every shipped set of weights, by name."""
+    return list(_cards(FOLDER))
+
+
+def names() -> list[str]:
+    """The sets' folder names."""
+    return [card.id for card in available()]
+
+
+def named(name: str) -> Card:
+    """The set with a folder name.
+
+    Raises:
+        ProjectError: when there is none.
+    """
+    for card in available():
+        if card.id == name:
+            return card
+    raise ProjectError(f"no shipped weights '{name}': there are {', '.join(names()) or 'none'}")
+
+
+def find(name: str, scale: int | None, degradation: str) -> Card:
+    """The set for a network's name, a scale and a degradation.
+
+    Args:
+        name: such as `subpixel-small` or `autoencoder`.
+        scale: the integer factor; None when only one set has the name and degradation.
+        degradation: `bicubic`, `unsplash` or `realistic`.
+
+    Raises:
+        ProjectError: when there is no such set, saying what there is, or when several fit.
+    """
+    fitting = [
+        card
+        for card in available()
+        if card.name == name
+        and card.degradation == degradation
+        and (scale is None or scale in card.scales)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    wanted = f"{name} for {degradation}" + ("" if scale is None else f" at scale {scale}")
+    if fitting:
+        scales = sorted(scale for card in fitting for scale in card.scales)
+        raise ProjectError(f"several shipped weights are {wanted}: choose a scale of {scales}")
+    there = ", ".join(
+        f"{card.name} for {card.degradation} at {'/'.join(f'x{scale}' for scale in card.scales)}"
+        for card in available()
+    )
+    raise ProjectError(f"no shipped weights are {wanted}: there are {there or 'none'}")
+
+
+def default(scale: int, degradation: str) -> Card:
+    """The set that is used when nobody chooses: the best one for a scale and a degradation.
+
+    Raises:
+        ProjectError: when there is none, saying what there is.
+    """
+    for name in DEFAULT_ORDER:
+        for card in available():
+            fits = card.degradation == degradation and scale in card.scales
+            if card.name == name and fits:
+                return card
+    there = sorted(
+        {f"{card.degradation} x{scale}" for card in available() for scale in card.scales}
+    )
+    raise ProjectError(
+        f"no shipped weights for {degradation} at scale {scale}: "
+        f"there are {', '.join(there) or 'none'}"
+    )
+
+
+def load_network(
+    name: str, scale: int | None = None, degradation: str = "realistic"
+) -> "keras.Model":
+    """Load a shipped network, ready to use, without any training.
+
+    Args:
+        name: such as `subpixel-small` or `autoencoder`.
+        scale: the integer factor; may be left out where the network has several or is the only one.
+        degradation: what it was trained against: `bicubic`, `unsplash` or `realistic`.
+
+    Returns:
+        The Keras model: `lr`, `(batch, height, width, 3)` in [0, 1], to a dictionary of
+        `sr_x<scale>`, not clipped.
+
+    Raises:
+        ProjectError: for weights that do not exist, or whose SHA-256 is not the shipped one's.
+    """
+    from isr_pipeline.networks import load_keras_file
+
+    return load_keras_file(find(name, scale, degradation).path("network.keras"))

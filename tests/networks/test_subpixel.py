@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from isr_pipeline.networks import (
+    SUBPIXEL_SIZES,
+    at_scale,
+    build_network,
+    fold,
+    scales_of,
+    warm_start,
+)
+from isr_pipeline.networks.cost import multiply_adds_per_pixel
+from isr_pipeline.networks.layers import RepConv2D
+
+MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}
+
+
+def randomised(network, seed=1):
+    generator = np.random.default_rng(seed)
+    network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    return network
+
+
+def subpixel(scale=2, size="tiny", branches=True):
+    return build_network("subpixel", [scale], size=size, branches=branches)
+
+
+@pytest.mark.parametrize("size", SUBPIXEL_SIZES)
+def test_sizes_keep_their_promise_and_branches_cost_nothing_once_folded(size):
+    branched, plain = subpixel(size=size), subpixel(size=size, branches=False)
+    assert fold(branched).count_params() == plain.count_params() <= MOST_PARAMETERS[size]
+    assert branched.count_params() > 2 * plain.count_params()
+    assert multiply_adds_per_pixel(fold(branched), 2) == multiply_adds_per_pixel(plain, 2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "size"), [(3, "small"), (4, "small"), (6, "small"), (4, "medium")]
+)
+def test_sizes_keep_it_at_larger_scales(scale, size):
+    assert subpixel(scale, size, branches=False).count_params() <= MOST_PARAMETERS[size]
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize(("channels", "filters"), [(3, 8), (8, 8), (8, 12)])
+def test_a_folded_kernel_computes_what_the_three_branches_sum_up_to(channels, filters, zero):
+    layer = RepConv2D(filters, zero=zero)
+    pictures = np.random.default_rng(0).normal(size=(2, 9, 7, channels)).astype("float32")
+    assert bool(np.abs(layer(pictures)).max() == 0) is zero
+    generator = np.random.default_rng(1)
+    layer.set_weights([generator.normal(0, 0.3, w.shape) for w in layer.get_weights()])
+
+    def conv(x, kernel):
+        return ops.conv(x, ops.convert_to_tensor(kernel), padding="same")
+
+    wide = conv(conv(pictures, layer.widen), layer.reduce)
+    expected = conv(pictures, layer.square) + conv(pictures, layer.point) + wide + layer.bias
+    assert np.abs(expected).max() > 3
+    assert np.allclose(layer(pictures), expected, atol=2e-5)
+
+
+def test_folding_a_network_changes_nothing_beyond_rounding():
+    network = randomised(subpixel(3))
+    folded = fold(network)
+    assert not any(isinstance(layer, RepConv2D) for layer in folded.layers)
+    assert scales_of(folded) == [3]
+    picture = np.random.default_rng(0).random((1, 19, 14, 3), np.float32)
+    before, after = at_scale(network, 3)(picture), at_scale(folded, 3)(picture)
+    assert np.abs(before).max() > 1
+    assert np.allclose(before, after, atol=1e-5 * np.abs(before).max())
+    assert fold(folded) is folded
+
+
+@pytest.mark.parametrize(
+    ("folded_source", "branches"), [(True, True), (False, True), (True, False)]
+)
+def test_warm_start_takes_over_everything_but_the_last_layer(folded_source, branches):
+    trained = randomised(subpixel(2))
+    source = fold(trained) if folded_source else trained
+    network = subpixel(4, branches=branches)
+    taken = warm_start(network, source)
+    assert "first" in taken
+    assert "block4_b" in taken
+    assert not any("subpixels" in name for name in taken)
+    picture = np.random.default_rng(0).random((1, 12, 12, 3), np.float32)
+    features = [
+        keras.Model(n.inputs, n.get_layer("block4").output)(picture) for n in (network, trained)
+    ]
+    assert np.allclose(*features, atol=1e-5 * np.abs(features[0]).max())
+
+
+def test_warm_start_from_a_stranger_is_refused():
+    with pytest.raises(ValueError, match="no layer in common"):
+        warm_start(subpixel(), build_network("report_autoencoder", [2]))
+
+
+def test_one_scale_and_known_sizes_only():
+    with pytest.raises(ValueError, match=r"one scale, not for \[2, 4\]"):
+        build_network("subpixel", [2, 4], size="tiny", branches=True)
+    with pytest.raises(ValueError, match="choose one of tiny, small, medium"):
+        build_network("subpixel", [2], size="huge", branches=True)
