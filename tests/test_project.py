@@ -14,10 +14,14 @@ from kedro.pipeline import Pipeline
 from conftest import PROJECT
 from isr_pipeline.parameters import Parameters
 from isr_pipeline.pipeline_registry import register_pipelines
+from isr_pipeline.pipelines.benchmark.parameters import BenchmarkParameters, LiteratureParameters
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
+from isr_pipeline.pipelines.ship.parameters import ShipParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
+from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 from isr_pipeline.training.parameters import TrainParameters
 from isr_pipeline.training.search_space import TuneParameters
 
@@ -29,6 +33,11 @@ MODELS = {
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
     "tune": TuneParameters,
+    "export": ExportParameters,
+    "ship": ShipParameters,
+    "upscale": UpscaleParameters,
+    "benchmark": BenchmarkParameters,
+    "literature": LiteratureParameters,
 }
 NODES = list(sum(register_pipelines().values(), Pipeline([])).nodes)
 

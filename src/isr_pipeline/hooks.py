@@ -27,8 +27,8 @@ class TrackingHooks(MlflowHook):
 
     Runs are opened and closed by kedro-mlflow, by `mlflow.yml`. Parameters are logged flattened
     before the first node. What a catalog entry's `metadata.tracking` names is logged as it is
-    saved: `figure`, `table`, `metrics`, `tags` or `network` (with `registered_model`); what it
-    calls `data_set` is logged as input when it is first loaded.
+    saved: `figure`, `table`, `text`, `files`, `metrics`, `tags` or `network` (with
+    `registered_model`); what it calls `data_set` is logged as input when it is first loaded.
     """
 
     def __init__(self) -> None:
@@ -112,8 +112,12 @@ class TrackingHooks(MlflowHook):
         match metadata.get("tracking"):
             case "figure":
                 tracking.log_figure(dataset_name, data)
+            case "text":
+                tracking.log_text(dataset_name, data)
             case "table":
                 tracking.log_table(dataset_name, data)
+            case "files":
+                tracking.log_files(dataset_name, data)
             case "metrics":
                 tracking.log_metrics(data)
             case "tags":
@@ -164,7 +168,16 @@ class ProjectHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         places = []
-        for name in ("photo_index", "scores", "comparison_panels", "champion"):
+        for name in (
+            "photo_index",
+            "scores",
+            "comparison_panels",
+            "champion",
+            "exported",
+            "benchmark_tables",
+            "benchmark_panels",
+            "results_page",
+        ):
             if name in pipeline.outputs() | pipeline.all_outputs() and name in catalog:
                 path = getattr(catalog[name], "_filepath", None)
                 if path is not None:

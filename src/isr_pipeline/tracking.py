@@ -205,11 +205,23 @@ def log_metrics(metrics: dict[str, Any]) -> None:
 
 
 @forgiving
-def log_figure(name: str, figure: "Figure") -> None:
-    """Log a Matplotlib figure as `figures/<name>.png`."""
+def log_figure(name: str, figure: "Figure | dict[str, Figure]") -> None:
+    """Log a Matplotlib figure as `figures/<name>.png`, several as `figures/<name>/<file>`."""
     import mlflow
 
-    mlflow.log_figure(figure, f"figures/{name}.png")
+    if isinstance(figure, dict):
+        for file, part in figure.items():
+            mlflow.log_figure(part, f"figures/{name}/{file}")
+    else:
+        mlflow.log_figure(figure, f"figures/{name}.png")
+
+
+@forgiving
+def log_text(name: str, text: str) -> None:
+    """Log Markdown as `tables/<name>.md`."""
+    import mlflow
+
+    mlflow.log_text(text, f"tables/{name}.md")
 
 
 @forgiving
@@ -218,6 +230,17 @@ def log_table(name: str, table: "pd.DataFrame") -> None:
     import mlflow
 
     mlflow.log_table(table.astype(object).where(table.notna(), None), f"tables/{name}.json")
+
+
+@forgiving
+def log_files(name: str, files: dict[str, bytes]) -> None:
+    """Log files in a folder of their own."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        for file, content in files.items():
+            Path(folder, file).write_bytes(content)
+        mlflow.log_artifacts(folder, name)
 
 
 @forgiving

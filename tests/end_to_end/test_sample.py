@@ -122,3 +122,33 @@ def test_training_runs_alone_from_what_is_prepared(run_project, option):
     assert "Trained 1 epochs" in done.stderr
     assert "deprecated" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_champion_is_exported_and_enlarges_without_tensorflow(run_project, client):
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    run = run_project.kedro("run", "--pipelines=export", "--env=test")
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    folder = run_project.path("06_models", "exported")
+    assert {"x2.xml", "x4.bin", "x6.xml", "network.keras", "record.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    table = pd.read_csv(run_project.path("08_reporting", "export_differences.csv"))
+    exact = table[table["precision"] == "float32"]
+    assert list(exact["scale"]) == [2, 4, 6]
+    assert exact["max_difference"].max() < 0.5
+    experiment = client.get_experiment_by_name("isr_pipeline_test")
+    latest = client.search_runs([experiment.experiment_id], order_by=["start_time DESC"])[0]
+    assert artifacts(client, latest, "exported") >= {"exported/x2.xml", "exported/x2.bin"}
+    assert artifacts(client, latest, "tables") == {"tables/export_differences.json"}
+
+    script = (
+        "import sys, numpy as np; from isr_pipeline import Upscaler\n"
+        "upscaler = Upscaler('champion', scale=2)\n"
+        "print(upscaler(np.zeros((30, 40, 3), np.uint8)).shape, upscaler.description)\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
+    used = run_project.python("-c", script)
+    assert used.returncode == 0, used.stderr
+    assert used.stdout.startswith("(60, 80, 3)")
+    assert "openvino" in used.stdout

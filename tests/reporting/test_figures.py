@@ -7,6 +7,7 @@ from PIL import Image
 from conftest import made_photograph
 from isr_pipeline.reporting.figures import (
     PanelRow,
+    draw_crops,
     draw_epoch_times,
     draw_learning_curves,
     draw_panels,
@@ -70,3 +71,16 @@ def test_panels_have_a_whole_and_a_zoom_for_each_picture_with_its_psnr():
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["bicubic: 31.26 dB", "truth"] * 2
     assert rendered(figure).std() > 0
+
+
+def test_crops_show_the_same_detail_of_every_column():
+    truth = np.full((120, 160, 3), 100, np.uint8)
+    truth[64:96, 96:128] = made_photograph(32, 32, seed=0) // 2 * 2 ^ 85
+    row = PanelRow("best: cat", [("bicubic", 255 - truth), ("truth", truth)], [31.256, None])
+    figure = draw_crops([row, row], crop=32)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["best: cat", ""] * 2
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["bicubic: 31.26 dB", "truth"]
+    shown, detail = (axes.images[0].get_array() for axes in figure.axes[:2])
+    assert detail.shape == (32, 32, 3)
+    assert np.array_equal(shown, 255 - detail)
+    assert detail.std() > 20

@@ -13,6 +13,8 @@ The rule for pictures that are not 8-bit RGB (training pictures are; see `Decode
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,40 +71,60 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
     Raises:
         UnusablePictureError: when the bytes are no complete, supported picture.
     """
-    if not data:
-        raise UnusablePictureError("empty", "the file has 0 bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise UnusablePictureError(
-                "not_an_image", "no picture format that is read here"
-            ) from None
-        except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
-            raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
-        with image:
-            megapixels = image.width * image.height / 1e6
-            if megapixels > maximum_megapixels:
-                raise UnusablePictureError(
-                    "too_large",
-                    f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
-                    f"the limit is {maximum_megapixels:g}",
-                )
+        with open_image(data, FORMATS, maximum_megapixels) as image:
             file_format, mode = image.format or "unknown", image.mode
-            try:
-                orientation = _orientation(image)  # before loading, which drops a TIFF's
-                image.load()
-                pixels, rule = _to_rgb(image, orientation)
-                if file_format == "PNG":  # loading compares no checksums
-                    with Image.open(io.BytesIO(data)) as again:
-                        again.verify()
-            except UnusablePictureError:
-                raise
-            except Exception as error:  # Pillow's decoders raise whatever their format raises
-                status = "truncated" if "truncated" in str(error).lower() else "corrupt"
-                raise UnusablePictureError(status, f"{type(error).__name__}: {error}") from None
+            orientation = _orientation(image)  # before loading, which drops a TIFF's
+            image.load()
+            pixels, rule = _to_rgb(image, orientation)
+            if file_format == "PNG":  # loading compares no checksums
+                with Image.open(io.BytesIO(data)) as again:
+                    again.verify()
     return DecodedPicture(pixels, file_format, mode, rule)
+
+
+@contextmanager
+def open_image(
+    data: bytes, formats: tuple[str, ...], maximum_megapixels: float
+) -> Iterator[Image.Image]:
+    """Open a picture without unpacking it, after looking at its header.
+
+    Whatever a decoder raises within the block becomes an `UnusablePictureError`.
+
+    Args:
+        data: the file's bytes.
+        formats: that are looked for, as Pillow names them.
+        maximum_megapixels: pictures that claim more are refused (decompression bombs).
+
+    Raises:
+        UnusablePictureError: when the bytes are no picture of these formats, or too large.
+    """
+    if not data:
+        raise UnusablePictureError("empty", "the file has 0 bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            raise UnusablePictureError("unsupported", "a kind of TIFF that is not read") from None
+        raise UnusablePictureError("not_an_image", "no picture format that is read here") from None
+    except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
+        raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
+    with image:
+        megapixels = image.width * image.height / 1e6
+        if megapixels > maximum_megapixels:
+            raise UnusablePictureError(
+                "too_large",
+                f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
+                f"the limit is {maximum_megapixels:g}",
+            )
+        try:
+            yield image
+        except UnusablePictureError:
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever their format raises
+            status = "truncated" if "truncated" in str(error).lower() else "corrupt"
+            raise UnusablePictureError(status, f"{type(error).__name__}: {error}") from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -134,7 +156,7 @@ def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
         raise UnusablePictureError("unsupported", "floating-point samples")
 
     if image.mode in ("CMYK", "YCCK"):
-        image = _cmyk_to_rgb(image)
+        image = cmyk_to_rgb(image)
         rules.append("CMYK to RGB")
     if image.mode in ("L", "1") or (image.mode == "LA" and "16-bit high byte" in rules):
         rules.append("grey to RGB")
@@ -153,7 +175,8 @@ def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
     return pixels, ", ".join(rules)
 
 
-def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
+def cmyk_to_rgb(image: Image.Image) -> Image.Image:
+    """CMYK through the embedded profile to sRGB, or by the plain formula without one."""
     profile = image.info.get("icc_profile")
     if profile:
         try:

@@ -1,4 +1,4 @@
-"""Super-resolving whole pictures with a Keras network."""
+"""Super-resolving the whole pictures of an evaluation with a Keras network."""
 
 from typing import TYPE_CHECKING
 
@@ -6,33 +6,27 @@ import numpy as np
 
 from isr_pipeline.imaging.arrays import FloatPicture, Picture, from_unit, to_unit
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.networks import at_scale
+from isr_pipeline.inference.engines import open_engine
+from isr_pipeline.inference.tiling import LARGEST_WINDOW, bands, multiple
 
 if TYPE_CHECKING:
     import keras
 
-ALIGNMENT = 8
-"""Parts begin at multiples of this, so that poolings fall as they do on the whole picture."""
-
 
 class Predictor:
-    """A network at one scale, applied to pictures of any size.
+    """A network at one scale, applied to pictures of any size in windows: memory is bounded.
 
     Args:
         network: with an output for the scale.
         scale: the integer factor.
-        part: side in low-resolution pixels above which a picture is done in parts, so that memory
-            stays bounded; a multiple of `ALIGNMENT`.
+        window: side in low-resolution pixels above which a picture is done in windows.
     """
 
-    def __init__(self, network: "keras.Model", scale: int, part: int = 512) -> None:
+    def __init__(self, network: "keras.Model", scale: int, window: int = LARGEST_WINDOW) -> None:
         self.scale = scale
-        self.part = part
-        from isr_pipeline.networks.cost import receptive_radius
-
-        self._model = at_scale(network, scale)
-        # What a part sees around it reaches as far as the network looks: parts and whole agree.
-        self.halo = -(-receptive_radius(network, scale) // ALIGNMENT) * ALIGNMENT
+        self._engine = open_engine(network, scale, "keras")
+        halo, alignment = self._engine.halo, self._engine.alignment
+        self._window = max(window, multiple(4 * halo, alignment))
 
     def __call__(self, low_res: Picture, size: tuple[int, int] | None = None) -> Picture:
         """Super-resolve a picture.
@@ -52,25 +46,9 @@ class Predictor:
 
     def predict(self, low_res: FloatPicture) -> FloatPicture:
         """Super-resolve `(height, width, 3)` in [0, 1]; the result is not clipped."""
-        height, width = low_res.shape[:2]
-        if max(height, width) <= self.part + 2 * self.halo:
-            return self._run(low_res)
-        result = np.empty((height * self.scale, width * self.scale, 3), np.float32)
-        for top in range(0, height, self.part):
-            for left in range(0, width, self.part):
-                bottom, right = min(top + self.part, height), min(left + self.part, width)
-                first_row, first_column = max(top - self.halo, 0), max(left - self.halo, 0)
-                part = self._run(
-                    low_res[first_row : bottom + self.halo, first_column : right + self.halo]
-                )
-                rows = slice((top - first_row) * self.scale, (bottom - first_row) * self.scale)
-                columns = slice(
-                    (left - first_column) * self.scale, (right - first_column) * self.scale
-                )
-                result[
-                    top * self.scale : bottom * self.scale, left * self.scale : right * self.scale
-                ] = part[rows, columns]
-        return result
 
-    def _run(self, low_res: FloatPicture) -> FloatPicture:
-        return np.asarray(self._model.predict_on_batch(low_res[None])[0], np.float32)
+        def work(top: int, bottom: int, left: int, right: int) -> FloatPicture:
+            return self._engine(low_res[None, top:bottom, left:right])[0]
+
+        size = (low_res.shape[0], low_res.shape[1])
+        return np.concatenate(list(bands(work, size, self._window, self._engine)))

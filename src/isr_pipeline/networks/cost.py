@@ -71,6 +71,21 @@ def receptive_radius(network: keras.Model, scale: int) -> int:
     return math.ceil(radius)
 
 
+def alignment(network: keras.Model, scale: int) -> int:
+    """Parts of a picture must begin at multiples of this, in low-resolution pixels.
+
+    1 where every output pixel is computed alike; 8 where poolings or strides lay a grid, which
+    must fall as it does on the whole picture.
+    """
+    strided = (
+        layer
+        for layer in at_scale(network, scale).layers
+        if isinstance(layer, keras.layers.MaxPooling2D)
+        or (isinstance(layer, keras.layers.Conv2D) and layer.strides[0] > 1)
+    )
+    return 8 if any(strided) else 1
+
+
 def _multiply_adds(layer: keras.Operation) -> float:
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)

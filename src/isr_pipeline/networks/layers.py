@@ -5,11 +5,23 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from isr_pipeline.imaging.resampling import keys_cubic
 
 REACH = 2
 """The bicubic kernel reaches this many low-resolution pixels beyond the one it is centred in."""
+
+
+def bicubic_taps(scale: int) -> NDArray[np.float64]:
+    """What each enlarged pixel takes of the small ones around, along one axis.
+
+    Returns:
+        `(scale, 2 * REACH + 1)`: for each of the `scale` pixels that one small pixel becomes.
+    """
+    phases = (np.arange(scale) + 0.5) / scale - 0.5
+    offsets = np.arange(-REACH, REACH + 1)
+    return keys_cubic(phases[:, None] - offsets[None, :])
 
 
 @keras.saving.register_keras_serializable(package="isr_pipeline")
@@ -29,9 +41,7 @@ class BicubicUpsampling(keras.layers.Layer):
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"}, trainable=False)
         self.scale = scale
-        phases = (np.arange(scale) + 0.5) / scale - 0.5
-        offsets = np.arange(-REACH, REACH + 1)
-        taps = keys_cubic(phases[:, None] - offsets[None, :])  # (scale, 5)
+        taps = bicubic_taps(scale)
         kernel = np.einsum("ya,xb,cd->abcyxd", taps, taps, np.eye(3))
         self.kernel = kernel.reshape(2 * REACH + 1, 2 * REACH + 1, 3, 3 * scale**2).astype(
             "float32"

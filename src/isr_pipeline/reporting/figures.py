@@ -142,6 +142,29 @@ def draw_panels(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
     return figure
 
 
+def draw_crops(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
+    """Rows of the most detailed part of each picture, a line for each.
+
+    Args:
+        rows: each with the same number of columns.
+        crop: side of the square in pixels.
+    """
+    columns = len(rows[0].pictures)
+    figure = Figure(figsize=(2.8 * columns, 3.1 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(grid, rows, strict=True):
+        truth = row.pictures[-1][1]
+        side = min(crop, *truth.shape[:2])
+        top, left = most_detailed_square(truth, side)
+        for axes, (title, picture), psnr in zip(line, row.pictures, row.psnr, strict=True):
+            axes.imshow(picture[top : top + side, left : left + side], interpolation="nearest")
+            axes.set_title(title if psnr is None else f"{title}: {psnr:.2f} dB", fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        line[0].set_ylabel(row.label, fontsize=9)
+    return figure
+
+
 def most_detailed_square(picture: Picture, side: int) -> tuple[int, int]:
     """Top and left of the square whose grey levels change most from pixel to pixel."""
     grey = picture.astype(np.float32).mean(axis=2)

@@ -1,5 +1,6 @@
 """What a hyper-parameter search varies: dotted keys of `train`, each with its values."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
@@ -131,9 +132,12 @@ def check_space(tune: TuneParameters, train: TrainParameters) -> None:
     for key, dimension in tune.dimensions.items():
         if key in FIXED:
             raise ProjectError(f"tune.space: '{key}' must be the same in every trial; take it out")
-        if key not in _leaves(train.model_dump()):
-            known = ", ".join(sorted(set(_leaves(train.model_dump())) - set(FIXED)))
-            raise ProjectError(f"tune.space: train has no '{key}' now; it has {known}")
+        known = sorted(set(_leaves(train.model_dump())) - set(FIXED))
+        if key not in known:
+            near = get_close_matches(key, known) or known
+            raise ProjectError(
+                f"tune.space: '{key}' is no value of train now; is it {' or '.join(near)}?"
+            )
         for value in dimension.ends:
             try:
                 trial_parameters(train, tune, {key: value})

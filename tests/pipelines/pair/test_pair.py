@@ -12,11 +12,14 @@ from conftest import made_photograph
 from isr_pipeline.datasets.stores import PictureStoreDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.degradations import block_mean, degrade
+from isr_pipeline.imaging.resampling import imresize
+from isr_pipeline.pipelines.evaluate.nodes import scored_pairs
 from isr_pipeline.pipelines.ingest.nodes import index_photographs
 from isr_pipeline.pipelines.pair.nodes import (
     assert_no_leak,
     check_partners,
     pair_photographs,
+    split_photographs,
     store_pictures,
 )
 from isr_pipeline.pipelines.pair.pipeline import create_pipeline
@@ -152,6 +155,44 @@ def test_made_partners_cover_exactly_the_stored_original(tmp_path, degradation):
         assert np.array_equal(store.picture("0.png", scale), expected)
 
 
+def test_reduced_originals_are_pairs_of_their_own_in_their_originals_split(tmp_path):
+    for n in range(8):
+        Image.fromarray(made_photograph(130, 170, seed=n)).save(tmp_path / f"{n}.png")
+    photographs = list_folder(tmp_path)
+    parameters = pair_parameters(
+        partners="made", degradation="bicubic", scales=[2, 3], reductions=[1.0, 0.5]
+    )
+    index = index_photographs(photographs, ingest_parameters())
+    pairs = check_partners(pair_photographs(index, parameters), photographs, parameters)
+    pairs = split_photographs(pairs, split_parameters())
+    assert len(pairs) == 8 * 2 * 2
+    assert pairs.groupby("original")["split"].nunique().max() == 1
+    reduced = pairs[pairs["photograph"] == "0.png@0.5"]
+    assert reduced[["height", "width"]].to_numpy().tolist() == [[65, 85]] * 2
+    write_pictures(tmp_path / "store", store_pictures(pairs, photographs, parameters))
+    store = PictureStore(tmp_path / "store")
+    whole = np.asarray(Image.open(tmp_path / "0.png"))
+    half = imresize(whole, 65, 85)[:60, :84]  # multiples of 6
+    assert np.array_equal(store.picture("0.png@0.5", 1), half)
+    assert np.array_equal(store.picture("0.png@0.5", 3), degrade(half, 3, "bicubic"))
+    scored = scored_pairs(pairs, "test")
+    assert set(scored["photograph"]) == set(scored["original"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reductions": [0.0]}, "different fractions"),
+        ({"reductions": [1.0, 2.0]}, "different fractions"),
+        ({"reductions": [1.0, 0.5, 0.5]}, "different fractions"),
+        ({"reductions": [0.5], "partners": "files"}, "need partners 'made'"),
+    ],
+)
+def test_wrong_reductions_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        pair_parameters(**{"partners": "made", **changes})
+
+
 def test_the_reports_way_stores_the_files_as_they_are_resized_with_nearest(own_folder, tmp_path):
     photographs = list_kaggle_layout(own_folder)
     parameters = pair_parameters(scales=[2, 4], low_res="pixelated", resize=[60, 72])
@@ -212,7 +253,7 @@ def test_a_changed_parameter_makes_the_store_anew(world, tmp_path):
 
 
 def test_a_leak_is_refused():
-    pairs = pd.DataFrame({"photograph": ["a", "a", "b"], "split": ["train", "test", None]})
+    pairs = pd.DataFrame({"original": ["a", "a", "b"], "split": ["train", "test", None]})
     with pytest.raises(ProjectError, match="several splits, first a"):
         assert_no_leak(pairs)
 

@@ -148,7 +148,7 @@ def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(wor
             tune_parameters(**changes),
         )
 
-    with pytest.raises(ProjectError, match="train has no 'speed' now"):
+    with pytest.raises(ProjectError, match="'speed' is no value of train now"):
         search(world.pairs, space={"speed": {"choices": [1]}})
     other = split_photographs(world.pairs.drop(columns="split"), split_parameters(seed=12))
     with pytest.raises(ProjectError, match="kedro run --pipelines=tile first"):

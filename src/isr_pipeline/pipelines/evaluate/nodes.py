@@ -296,8 +296,9 @@ def choose_champion(
 
 
 def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The usable pairs of a split."""
-    chosen = pairs[(pairs["status"] == "ok") & (pairs["split"] == split)]
+    """The usable pairs of a split; of reduced originals none."""
+    whole = pairs["reduction"] == 1
+    chosen = pairs[(pairs["status"] == "ok") & (pairs["split"] == split) & whole]
     if chosen.empty:
         raise ProjectError(f"no usable pair is in split '{split}': see evaluate.split and split.*")
     return chosen

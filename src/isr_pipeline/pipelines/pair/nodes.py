@@ -1,6 +1,7 @@
 """Pairing: which low-resolution picture belongs to which original, at which scale, for what."""
 
 import hashlib
+import itertools
 import logging
 import math
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import block_mean, degrade
+from isr_pipeline.imaging.resampling import imresize
 from isr_pipeline.pipelines.pair.parameters import (
     AgreementParameters,
     PairParameters,
@@ -35,8 +37,9 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
     """Pair every usable original with its partner at each scale.
 
     Returns:
-        One row a pair, ordered by scale and then as in the index: `photograph`, `scale`,
-        `degradation`, `enlargement` (how much larger the original is than the stored
+        One row a pair, ordered by scale and then as in the index: `photograph`, `original` (the
+        photograph that it is, or was reduced from), `reduction`, `scale`, `degradation`,
+        `enlargement` (how much larger the original is than the stored
         low-resolution picture), `hr_path`, `hr_sha256`, `height`, `width` of the original,
         `lr_path` and `lr_sha256` (null where the partner is made), `status` and `reason`.
     """
@@ -47,17 +50,22 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
         for row in index[index["scale"] > 1].itertuples(index=False)
     }
     rows: list[dict[str, Any]] = []
-    for scale in parameters.scales:
+    sizes = itertools.product(parameters.scales, parameters.reductions)
+    for scale, reduction in sizes:
         for original in originals.itertuples(index=False):
+            name = str(original.photograph)
+            height, width = _reduced((int(original.height), int(original.width)), reduction)
             row: dict[str, Any] = {
-                "photograph": str(original.photograph),
+                "photograph": name if reduction == 1 else f"{name}@{reduction:g}",
+                "original": name,
+                "reduction": reduction,
                 "scale": scale,
                 "degradation": parameters.degradation,
                 "enlargement": 1 if parameters.low_res == "pixelated" else scale,
                 "hr_path": original.path,
                 "hr_sha256": original.sha256,
-                "height": int(original.height),
-                "width": int(original.width),
+                "height": height,
+                "width": width,
                 "lr_path": None,
                 "lr_sha256": None,
                 "status": USABLE,
@@ -65,7 +73,7 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
             }
             if parameters.partners == "files":
                 row |= _partner(partners.get((str(original.photograph), scale)), original, scale)
-            elif min(original.height, original.width) < math.lcm(*parameters.scales):
+            elif min(height, width) < math.lcm(*parameters.scales):
                 row |= {"status": "too_small", "reason": "smaller than the scales' multiple"}
             rows.append(row)
     if not any(row["status"] == USABLE for row in rows):
@@ -113,7 +121,7 @@ def check_partners(
     logger.info(
         "%d pairs of %d photographs are usable%s",
         usable,
-        pairs.loc[pairs["status"] == USABLE, "photograph"].nunique(),
+        pairs.loc[pairs["status"] == USABLE, "original"].nunique(),
         "".join(f"; {count} {status}" for status, count in refused.items()),
     )
     return pairs
@@ -128,12 +136,12 @@ def split_photographs(checked_pairs: pd.DataFrame, parameters: SplitParameters) 
     pairs = checked_pairs.copy()
     usable = pairs[pairs["status"] == USABLE]
     if parameters.method == "photograph":
-        splits = split_by_photograph(sorted(usable["photograph"].unique()), parameters)
-        pairs["split"] = usable["photograph"].map(splits)
+        splits = split_by_photograph(sorted(usable["original"].unique()), parameters)
+        pairs["split"] = usable["original"].map(splits)
         assert_no_leak(pairs)
     else:
         pairs["split"] = split_rows(usable, parameters)
-    counts = pairs.groupby("split")["photograph"].agg(["nunique", "size"])
+    counts = pairs.groupby("split")["original"].agg(["nunique", "size"])
     logger.info(
         "Split by %s: %s",
         parameters.method,
@@ -154,7 +162,7 @@ def store_pictures(
         The pictures, to be made when the store turns out not to hold them already.
     """
     usable = pairs[pairs["status"] == USABLE]
-    columns = ["photograph", "scale", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
+    columns = ["photograph", "scale", "reduction", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
     settings = parameters.model_dump(exclude={"agreement"})
     work = digest("pictures", 1, usable[columns].to_numpy().tolist(), settings)
     groups = list(usable.groupby("photograph", sort=False))
@@ -162,7 +170,7 @@ def store_pictures(
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:
         photograph, rows = str(group[0]), group[1]
         original = _read(photographs, rows["hr_path"].iloc[0], rows["hr_sha256"].iloc[0])
-        original = _prepare_original(original, parameters)
+        original = _prepare_original(original, float(rows["reduction"].iloc[0]), parameters)
         pictures = [StoredPicture(photograph, 1, original)]
         for row in rows.itertuples(index=False):
             if row.lr_path is None or pd.isna(row.lr_path):
@@ -193,8 +201,8 @@ def _room_for(usable: pd.DataFrame) -> int:
 
 
 def assert_no_leak(pairs: pd.DataFrame) -> None:
-    """Raise if a photograph stands in more than one split."""
-    crossing = pairs.dropna(subset="split").groupby("photograph")["split"].nunique()
+    """Raise if a photograph stands in more than one split, whole or reduced."""
+    crossing = pairs.dropna(subset="split").groupby("original")["split"].nunique()
     crossing = crossing[crossing > 1]
     if len(crossing):
         raise ProjectError(
@@ -254,7 +262,13 @@ def _agreement(
     }
 
 
-def _prepare_original(original: Picture, parameters: PairParameters) -> Picture:
+def _reduced(size: tuple[int, int], reduction: float) -> tuple[int, int]:
+    return round(size[0] * reduction), round(size[1] * reduction)
+
+
+def _prepare_original(original: Picture, reduction: float, parameters: PairParameters) -> Picture:
+    if reduction < 1:
+        original = imresize(original, *_reduced(original.shape[:2], reduction))
     if parameters.partners == "made":
         # Cropped so that every scale divides it: the small picture then covers exactly the same
         # part of the scene.

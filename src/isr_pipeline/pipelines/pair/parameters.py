@@ -59,6 +59,9 @@ class PairParameters(Parameters):
             originals.
         low_res: `small` stores the small picture; `pixelated` stores the file as it is, as large
             as the original (the report's way).
+        reductions: sizes at which every original is taken, as fractions of its own; smaller ones
+            are sharper and have more detail in every pixel, as small pictures have that the
+            training should suit. They share their original's split, and are never scored.
         resize: `[height, width]` that every picture is brought to with nearest neighbours (the
             report's way), or null.
         agreement: when a file is a partner.
@@ -68,6 +71,7 @@ class PairParameters(Parameters):
     degradation: Degradation
     partners: Literal["files", "made"]
     low_res: Literal["small", "pixelated"]
+    reductions: list[float] = Field(min_length=1)
     resize: list[int] | None = Field(min_length=2, max_length=2)
     agreement: AgreementParameters
 
@@ -77,6 +81,11 @@ class PairParameters(Parameters):
             raise ValueError("scales must be different integers from 2 up")
         if self.low_res == "pixelated" and self.partners != "files":
             raise ValueError("low_res 'pixelated' needs partners 'files'")
+        reductions = self.reductions
+        if any(not 0 < r <= 1 for r in reductions) or len(set(reductions)) != len(reductions):
+            raise ValueError("reductions must be different fractions above 0, at most 1")
+        if reductions != [1] and self.partners != "made":
+            raise ValueError("reductions need partners 'made'")
         if self.resize is not None and self.low_res != "pixelated":
             raise ValueError("resize needs low_res 'pixelated': it would squash small pictures")
         return self

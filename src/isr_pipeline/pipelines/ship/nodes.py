@@ -1,11 +1,10 @@
 """Shipping: a trained network becomes a set of weights that comes with the package."""
 
-import os
-import platform
-from pathlib import Path
 from typing import Any
 
+from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet
+from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
@@ -25,35 +24,27 @@ def pack_weights(
     Returns:
         What the catalog's `weight_set` writes as a folder of `isr_pipeline/weights`.
     """
-    name = train.network.name
+    name: str = train.network.name
     if name == "subpixel":
         name = f"{name}-{train.network.subpixel.size}"
+    training = {
+        "data": parameters.data,
+        "photographs": len(trained_on),
+        "command": parameters.command,
+        "seconds": round(training_facts["seconds"]),
+        "cpu_seconds": round(training_facts["cpu_seconds"]),
+        "machine": describe_machine(),
+        "backend": training_facts["backend"],
+        "precision": training_facts["precision"],
+        "epochs": training_facts["epochs"],
+    }
+    if parameters.start is not None:
+        former = weights.named(parameters.start)
+        training["started_from"] = {"set": former.id, **former.facts["training"]}
     facts = {
         "name": name,
         "degradation": pair.degradation,
         "licence": parameters.licence,
-        "training": {
-            "data": parameters.data,
-            "photographs": len(trained_on),
-            "command": parameters.command,
-            "seconds": round(training_facts["seconds"]),
-            "cpu_seconds": round(training_facts["cpu_seconds"]),
-            "machine": describe_machine(),
-            "backend": training_facts["backend"],
-            "precision": training_facts["precision"],
-            "epochs": training_facts["epochs"],
-        },
+        "training": training,
     }
     return WeightSet(network, facts)
-
-
-def describe_machine() -> str:
-    """The processor and how many of its cores this machine has, in a few words."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{os.cpu_count()} cores, {model}"

@@ -1,0 +1,162 @@
+"""The command `isr`: enlarge pictures, see what can, and how it compares.
+
+Nothing heavy is imported before it is needed: the first picture is to be out in seconds.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isr_pipeline.errors import ProjectError
+
+FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
+PICTURE = click.Path(path_type=Path)
+
+
+class _Group(click.Group):
+    """Shows errors that a person can mend as one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProjectError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Make pictures larger."""
+
+
+def _network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option("--scale", "-s", default=2, show_default=True, help="integer factor"),
+        click.option(
+            "--model",
+            "-m",
+            help="of `isr models`, `champion`, or a .keras file [the best for scale and "
+            "degradation]",
+        ),
+        click.option(
+            "--degradation",
+            "-d",
+            type=click.Choice(["realistic", "bicubic", "unsplash"]),
+            default="realistic",
+            show_default=True,
+            help="what the network was trained against",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["auto", "openvino", "keras"]),
+            default="auto",
+            show_default=True,
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+        ),
+        click.option(
+            "--max-memory",
+            metavar="AMOUNT",
+            help="of the whole process, such as 1.5GiB [a quarter of what is free]",
+        ),
+        click.option(
+            "--back-projection",
+            is_flag=True,
+            help="correct the result until it reduces to the original",
+        ),
+        click.option(
+            "--self-ensemble", is_flag=True, help="mean of eight views: better, 8 times slower"
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("pictures", nargs=-1, required=True, type=PICTURE)
+@click.option(
+    "--output",
+    "-o",
+    type=PICTURE,
+    default=Path("upscaled"),
+    show_default=True,
+    help="folder for the results, or a file for one picture",
+)
+@click.option("--overwrite", is_flag=True, help="do again what is there already")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="of the results [each as its original]",
+)
+@_network_options
+def upscale(
+    pictures: tuple[Path, ...],
+    output: Path,
+    overwrite: bool,
+    file_format: str | None,
+    **network: Any,
+) -> None:
+    """Enlarge PICTURES: files, or folders with everything in them."""
+    from isr_pipeline.inference.batch import plan, shown, upscale_files
+    from isr_pipeline.inference.upscaler import Upscaler
+
+    tasks = plan(pictures, output, file_format and file_format.upper())
+    upscaler = Upscaler(**network)
+    click.echo(f"x{upscaler.scale} with {upscaler.description}", err=True)
+    try:
+        batch = upscale_files(tasks, upscaler, overwrite)
+    except KeyboardInterrupt:
+        click.echo("Stopped. The same command goes on where this one ended.", err=True)
+        sys.exit(130)
+    click.echo(f"{batch.summary()}: {shown(output)}", err=True)
+    if batch.failed:
+        click.echo("Failed:", err=True)
+        for outcome in batch.failed:
+            click.echo(f"  {shown(outcome.source)}: {outcome.reason}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+def models() -> None:
+    """List the networks that are available."""
+    from isr_pipeline.inference.models import table
+
+    rows = table(Path.cwd())
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@main.command()
+@click.argument("picture", type=PICTURE)
+@click.option(
+    "--output", "-o", type=PICTURE, default=Path("panel.png"), show_default=True, help="a picture"
+)
+@_network_options
+def compare(picture: Path, output: Path, **network: Any) -> None:
+    """Write a panel of PICTURE enlarged by bicubic interpolation and by the network.
+
+    Below the whole picture, the places where they differ most.
+    """
+    from isr_pipeline.inference.batch import shown
+    from isr_pipeline.inference.panel import compare_file
+    from isr_pipeline.inference.upscaler import Upscaler
+
+    upscaler = Upscaler(**network)
+    click.echo(f"x{upscaler.scale} with {upscaler.description}", err=True)
+    compare_file(picture, output, upscaler)
+    click.echo(shown(output), err=True)
+
+
+if __name__ == "__main__":
+    main()

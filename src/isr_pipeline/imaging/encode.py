@@ -1,0 +1,402 @@
+"""Writing picture files band by band, with everything that the original held.
+
+PNG, TIFF and BMP are written as the rows come, so that a picture of any size needs the memory of
+a band; JPEG and WebP need the whole picture (Pillow's encoders, 4 bytes a pixel and more).
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from isr_pipeline.imaging.exif import (
+    DESCRIPTIVE,
+    ICC_PROFILE,
+    LONG,
+    ORIENTATION,
+    SHORT,
+    XMP,
+    Directory,
+    Entry,
+    ExifError,
+    byte_order,
+    directory_bytes,
+    entry,
+    exif_bytes,
+    orientation_of,
+    read_directory,
+    with_size,
+)
+from isr_pipeline.imaging.files import Extras, Samples
+
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+}
+"""Formats that are written, and the endings of their names, the usual one first."""
+
+JPEG_QUALITY, WEBP_QUALITY, COMPRESSION = 95, 95, 3
+LARGEST_SIDE = {"JPEG": 65535, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 32767}
+BYTES_A_PIXEL = {"JPEG": 4, "WEBP": 13}
+"""Memory that an encoder takes for each pixel beyond the band, where it needs the whole picture."""
+
+
+class UnwritableError(ValueError):
+    """A picture that a format cannot hold."""
+
+
+class Writer(Protocol):
+    """Takes the rows of a picture from top to bottom."""
+
+    def write(self, rows: Samples) -> None:
+        """Add rows: `(height, width, channel)`, of the announced width, channels and type."""
+
+    def close(self) -> None:
+        """Finish the file after the last row."""
+
+
+def open_writer(
+    path: Path,
+    file_format: str,
+    size: tuple[int, int],
+    channels: int,
+    depth: int,
+    extras: Extras,
+) -> Writer:
+    """Begin a picture file.
+
+    Args:
+        path: the file; whoever wants it whole or not at all gives a temporary name.
+        file_format: one of `SUFFIXES`, that holds these samples (see `held`).
+        size: width and height in pixels.
+        channels: 1 to 4, as in `files.Samples`.
+        depth: bytes a sample, 1 or 2.
+        extras: to be kept; EXIF's notes of the picture's size are corrected.
+
+    Raises:
+        UnwritableError: when the format has no room for a picture of this size.
+    """
+    width, height = size
+    if max(size) > LARGEST_SIDE[file_format]:
+        raise UnwritableError(
+            f"{file_format} holds at most {LARGEST_SIDE[file_format]} pixels a side, "
+            f"the result has {width}x{height}: choose --format png"
+        )
+    raw = width * height * channels * depth
+    if file_format in ("TIFF", "BMP") and raw >= 1 << 32:
+        raise UnwritableError(
+            f"{file_format} holds at most 4 GiB, the result has {raw / 2**30:.1f} GiB: "
+            "choose --format png"
+        )
+    if extras.exif is not None:
+        extras = replace(extras, exif=with_size(extras.exif, width, height))
+    if file_format in ("JPEG", "WEBP"):
+        return _WholeWriter(path, file_format, size, channels, extras)
+    kinds: dict[str, Callable[..., Writer]] = {
+        "PNG": _PngWriter,
+        "TIFF": _TiffWriter,
+        "BMP": _BmpWriter,
+    }
+    return kinds[file_format](path.open("wb"), size, channels, depth, extras)
+
+
+def held(file_format: str, channels: int, depth: int) -> tuple[int, int]:
+    """Channels and bytes a sample that a format keeps of a picture's.
+
+    JPEG, WebP and BMP hold 8 bits, JPEG no alpha, WebP no grey; 16-bit grey with alpha is written
+    to TIFF as RGBA, because hardly a program reads it there.
+    """
+    if (file_format, channels, depth) == ("TIFF", 2, 2):
+        return 4, 2
+    if file_format in ("PNG", "TIFF"):
+        return channels, depth
+    if file_format == "JPEG":
+        return (1 if channels < 3 else 3), 1
+    if file_format == "BMP" and channels == 1:
+        return 1, 1
+    return (3 if channels % 2 else 4), 1
+
+
+def fitted(samples: Samples, channels: int, depth: int) -> Samples:
+    """Samples as a format holds them: alpha over white, 16 bits rounded to 8, grey to RGB."""
+    present = samples.shape[2]
+    if present % 2 == 0 and channels % 2 == 1:
+        top = np.float32(65535 if samples.dtype == np.uint16 else 255)
+        alpha = samples[..., -1:].astype(np.float32) / top
+        over = samples[..., :-1] * alpha + top * (1 - alpha)
+        samples, present = np.rint(over).astype(samples.dtype), present - 1
+    if depth == 1 and samples.dtype == np.uint16:
+        samples = ((samples.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
+    if present < 3 <= channels:
+        samples = samples[..., [0, 0, 0, 1][:channels]]
+    return samples
+
+
+def turned(samples: Samples, extras: Extras) -> tuple[Samples, Extras]:
+    """Samples as they are to be shown, and extras that say so: for another format than before."""
+    orientation = orientation_of(extras.exif)
+    if orientation == 1:
+        return samples, extras
+    if orientation >= 5:
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    assert extras.exif is not None
+    height, width = samples.shape[:2]
+    dpi = extras.dpi[::-1] if extras.dpi and orientation >= 5 else extras.dpi
+    exif = with_size(extras.exif, width, height, orientation=1)
+    xmp = extras.xmp
+    if xmp is not None:
+        xmp = re.sub(rb"(tiff:Orientation\W{1,3})[2-8]", rb"\g<1>1", xmp)
+    return samples, replace(extras, exif=exif, dpi=dpi, xmp=xmp)
+
+
+class _WholeWriter:
+    """JPEG and WebP: rows are pasted into a Pillow image that is saved at the end."""
+
+    def __init__(
+        self, path: Path, file_format: str, size: tuple[int, int], channels: int, extras: Extras
+    ) -> None:
+        self._path, self._format, self._extras = path, file_format, extras
+        self._image = Image.new({1: "L", 3: "RGB", 4: "RGBA"}[channels], size)
+        self._row = 0
+
+    def write(self, rows: Samples) -> None:
+        squeezed = rows[..., 0] if rows.shape[2] == 1 else rows
+        band = Image.fromarray(np.ascontiguousarray(squeezed))
+        self._image.paste(band, (0, self._row))
+        self._row += rows.shape[0]
+
+    def close(self) -> None:
+        extras = self._extras
+        options: dict[str, Any] = {}
+        if extras.icc is not None:
+            options["icc_profile"] = extras.icc
+        if extras.exif is not None:
+            options["exif"] = b"Exif\0\0" + extras.exif
+        if extras.xmp is not None:
+            options["xmp"] = extras.xmp
+        if self._format == "JPEG":
+            options |= {"quality": JPEG_QUALITY, "subsampling": 0}
+            if extras.dpi is not None:
+                options["dpi"] = extras.dpi
+            if extras.comment is not None:
+                options["comment"] = extras.comment
+            segments = (struct.pack(">HH", 0xFFED, len(data) + 2) + data for data in extras.iptc)
+            options["extra"] = b"".join(segments)
+        else:
+            options |= {"lossless": extras.lossless, "exact": True, "method": 4}
+            options["quality"] = 75 if extras.lossless else WEBP_QUALITY  # lossless: the effort
+        self._image.save(self._path, self._format, **options)
+
+
+class _PngWriter:
+    """PNG, third edition (W3C, 2025): each row filtered by what leaves the smallest sum."""
+
+    COLOUR = MappingProxyType({1: 0, 2: 4, 3: 2, 4: 6})  # by channels
+    TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"tIME"})
+
+    def __init__(
+        self, file: BinaryIO, size: tuple[int, int], channels: int, depth: int, extras: Extras
+    ) -> None:
+        self._file, self._step, self._depth = file, channels * depth, depth
+        self._above = np.zeros(size[0] * self._step, np.uint8)
+        self._zip = zlib.compressobj(COMPRESSION, strategy=zlib.Z_FILTERED)
+        file.write(b"\x89PNG\r\n\x1a\n")
+        kind = (8 * depth, self.COLOUR[channels], 0, 0, 0)
+        self._chunk(b"IHDR", struct.pack(">LLBBBBB", *size, *kind))
+        texts = [(name, data) for name, data in extras.chunks if name in self.TEXTS]
+        for name, content in extras.chunks:
+            if name not in self.TEXTS:  # what says how colours are meant goes first
+                self._chunk(name, content)
+        if extras.icc is not None:
+            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(extras.icc))
+        if extras.dpi is not None:
+            self._chunk(b"pHYs", struct.pack(">LLB", *(round(v / 0.0254) for v in extras.dpi), 1))
+        if extras.exif is not None:
+            self._chunk(b"eXIf", extras.exif)
+        for name, content in texts:
+            self._chunk(name, content)
+        if extras.xmp is not None and not any(c.startswith(b"XML:com.adobe") for _, c in texts):
+            self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + extras.xmp)
+
+    def write(self, rows: Samples) -> None:
+        big = rows.astype(">u2") if self._depth == 2 else rows
+        lines = np.ascontiguousarray(big).view(np.uint8).reshape(rows.shape[0], -1)
+        for first in range(0, len(lines), 64):  # the filters' temporaries stay in the cache
+            packed = self._zip.compress(self._filtered(lines[first : first + 64]))
+            if packed:
+                self._chunk(b"IDAT", packed)
+
+    def close(self) -> None:
+        self._chunk(b"IDAT", self._zip.flush())
+        self._chunk(b"IEND", b"")
+        self._file.close()
+
+    def _filtered(self, lines: NDArray[np.uint8]) -> bytes:
+        above = np.concatenate([self._above[None], lines[:-1]])
+        self._above = lines[-1].copy()
+        left, corner = np.zeros_like(lines), np.zeros_like(lines)
+        left[:, self._step :] = lines[:, : -self._step]
+        corner[:, self._step :] = above[:, : -self._step]
+        # Paeth's predictor: whichever of left, above and corner is nearest to l + a - c.
+        l_c = left.astype(np.int16) - corner
+        a_c = above.astype(np.int16) - corner
+        to_left, to_above, to_corner = np.abs(a_c), np.abs(l_c), np.abs(l_c + a_c)
+        paeth = np.where(
+            (to_left <= to_above) & (to_left <= to_corner),
+            left,
+            np.where(to_above <= to_corner, above, corner),
+        )
+        candidates = {0: lines, 1: lines - left, 2: lines - above, 4: lines - paeth}
+        sums = [np.abs(c.view(np.int8).astype(np.int16)).sum(1) for c in candidates.values()]
+        best = np.argmin(sums, axis=0)
+        result = np.empty((lines.shape[0], 1 + lines.shape[1]), np.uint8)
+        for number, (name, candidate) in enumerate(candidates.items()):
+            chosen = best == number
+            result[chosen, 0] = name
+            result[chosen, 1:] = candidate[chosen]
+        return result.tobytes()
+
+    def _chunk(self, kind: bytes, content: bytes) -> None:
+        self._file.write(struct.pack(">L", len(content)) + kind + content)
+        self._file.write(struct.pack(">L", zlib.crc32(content, zlib.crc32(kind))))
+
+
+class _TiffWriter:
+    """TIFF 6.0: deflated strips with horizontal differences, the directory at the end."""
+
+    STRIP = 64  # rows
+
+    def __init__(
+        self, file: BinaryIO, size: tuple[int, int], channels: int, depth: int, extras: Extras
+    ) -> None:
+        self._file, self._size, self._channels, self._depth = file, size, channels, depth
+        self._extras = extras
+        self._directory: Directory = {}
+        self._order = "<"
+        if extras.exif is not None:
+            try:
+                self._order, found = byte_order(extras.exif), read_directory(extras.exif)
+                self._directory = {tag: e for tag, e in found.items() if tag in DESCRIPTIVE}
+            except ExifError:
+                pass  # what cannot be read cannot be moved
+        self._file.write(exif_bytes({}, self._order)[:8])
+        self._pending: list[Samples] = []
+        self._strips: list[tuple[int, int]] = []
+
+    def write(self, rows: Samples) -> None:
+        self._pending.append(rows)
+        while sum(len(part) for part in self._pending) >= self.STRIP:
+            rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
+            full = len(rows) // self.STRIP * self.STRIP
+            for first in range(0, full, self.STRIP):
+                self._strip(rows[first : first + self.STRIP])
+            self._pending = [rows[full:].copy()]
+
+    def _strip(self, rows: Samples) -> None:
+        differences = rows.copy()
+        differences[:, 1:] -= rows[:, :-1]
+        ordered = differences.astype(f"{self._order}u{self._depth}")
+        packed = zlib.compress(ordered.tobytes(), COMPRESSION)
+        place = self._file.tell()
+        if place + len(packed) >= 1 << 32:
+            raise UnwritableError("TIFF holds at most 4 GiB: choose --format png")
+        self._strips.append((place, len(packed)))
+        self._file.write(packed + bytes(len(packed) % 2))
+
+    def close(self) -> None:
+        rest = [part for part in self._pending if len(part)]
+        if rest:
+            self._strip(np.concatenate(rest))
+        order, extras = self._order, self._extras
+        (width, height), channels = self._size, self._channels
+        alpha = channels % 2 == 0
+        directory = self._directory
+        shorts = {
+            0x0102: [8 * self._depth] * channels,
+            0x0103: [8],  # Adobe's deflate
+            0x0106: [1 if channels < 3 else 2],
+            0x0115: [channels],
+            0x011C: [1],
+            0x013D: [2],  # horizontal differencing
+            **({0x0152: [2]} if alpha else {}),  # unassociated alpha
+        }
+        longs = {
+            0x0100: [width],
+            0x0101: [height],
+            0x0111: [place for place, _ in self._strips],
+            0x0116: [self.STRIP],
+            0x0117: [length for _, length in self._strips],
+        }
+        directory |= {tag: entry(SHORT, order, values) for tag, values in shorts.items()}
+        directory |= {tag: entry(LONG, order, values) for tag, values in longs.items()}
+        if ORIENTATION not in directory:
+            directory[ORIENTATION] = entry(SHORT, order, [1])
+        if extras.dpi is not None:
+            for tag, value in zip((0x011A, 0x011B), extras.dpi, strict=True):
+                directory[tag] = Entry(5, struct.pack(order + "LL", round(value * 1000), 1000))
+            directory[0x0128] = entry(SHORT, order, [2])  # inches
+        if extras.icc is not None:
+            directory[ICC_PROFILE] = Entry(7, extras.icc)
+        if extras.xmp is not None:
+            directory[XMP] = Entry(1, extras.xmp)
+        begin = self._file.tell()
+        self._file.write(directory_bytes(directory, order, begin))
+        self._file.seek(4)
+        self._file.write(struct.pack(order + "L", begin))
+        self._file.close()
+
+
+class _BmpWriter:
+    """Windows bitmap, rows from the bottom up; with alpha by a version 4 header's masks."""
+
+    def __init__(
+        self, file: BinaryIO, size: tuple[int, int], channels: int, depth: int, extras: Extras
+    ) -> None:
+        self._file, self._bottom = file, size[1]
+        self._line = (size[0] * channels + 3) // 4 * 4
+        header = 108 if channels == 4 else 40
+        palette = b"".join(bytes([v, v, v, 0]) for v in range(256)) if channels == 1 else b""
+        self._start = 14 + header + len(palette)
+        total = self._start + self._line * size[1]
+        dots = [round(v / 0.0254) for v in extras.dpi] if extras.dpi else [0, 0]
+        file.write(struct.pack("<2sLLL", b"BM", total, 0, self._start))
+        compression = 3 if channels == 4 else 0  # bit fields
+        bits, pixels = 8 * channels, self._line * size[1]
+        colours = 256 if palette else 0
+        file.write(
+            struct.pack(
+                "<LllHHLLllLL", header, *size, 1, bits, compression, pixels, *dots, colours, 0
+            )
+        )
+        if channels == 4:
+            masks = struct.pack("<LLLL", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+            file.write(masks + b"BGRs" + bytes(48))
+        file.write(palette)
+
+    def write(self, rows: Samples) -> None:
+        if rows.shape[2] >= 3:
+            rows = rows[..., [2, 1, 0, 3][: rows.shape[2]]]
+        lines = np.zeros((rows.shape[0], self._line), np.uint8)
+        flat = rows.reshape(rows.shape[0], -1)
+        lines[:, : flat.shape[1]] = flat
+        self._bottom -= rows.shape[0]
+        self._file.seek(self._start + self._bottom * self._line)
+        self._file.write(lines[::-1].tobytes())
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,183 @@
+"""EXIF data as raw directories: what is not understood is carried along unchanged.
+
+EXIF is a TIFF file without a picture (CIPA DC-008, "Exif 2.32"): directories of entries, each a
+tag, a type, a count and a value. Values are moved as bytes and never interpreted, so that nothing
+is lost that this program has not heard of.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ORIENTATION = 0x0112
+ICC_PROFILE, XMP, IPTC = 0x8773, 0x02BC, 0x83BB
+EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER = 0x8769, 0x8825, 0xA005
+POINTERS = (EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER)
+WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
+"""Where a picture's size is noted: in the first directory and in EXIF's own."""
+
+DESCRIPTIVE = frozenset(
+    {0x010D, 0x010E, 0x010F, 0x0110, ORIENTATION, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C}
+    | {IPTC, 0x8298, 0x4746, 0x4749, EXIF_POINTER, GPS_POINTER}
+    | {0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F}
+)
+"""Tags of a TIFF file's directory that describe the photograph rather than the file's samples."""
+
+SHORT, LONG = 3, 4
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+
+class ExifError(ValueError):
+    """Bytes that are no directory."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value of a directory.
+
+    Attributes:
+        kind: the value's type by TIFF's numbering.
+        data: the value's bytes, in the directory's byte order.
+        place: where in the file the value stands.
+        below: the directory that the value points to, if it is a pointer.
+    """
+
+    kind: int
+    data: bytes
+    place: int = 0
+    below: "Directory | None" = None
+
+
+Directory = dict[int, Entry]
+
+
+def byte_order(data: bytes) -> str:
+    """`<` or `>` as `struct` has it.
+
+    Raises:
+        ExifError: when the bytes do not begin like TIFF.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        raise ExifError("no EXIF data")
+    return order
+
+
+def read_directory(data: bytes, offset: int | None = None, depth: int = 0) -> Directory:
+    """Read the directory at an offset (the first one by default) with those below it.
+
+    Raises:
+        ExifError: when an entry points outside the data or directories are nested too deeply.
+    """
+    order = byte_order(data)
+    try:
+        if offset is None:
+            (offset,) = struct.unpack_from(order + "L", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, offset)
+        if depth > 2:
+            raise ExifError("directories within directories")
+        directory: Directory = {}
+        for start in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from(order + "HHL", data, start)
+            length = _SIZES.get(kind, 0) * number
+            place = start + 8
+            if length > 4:
+                (place,) = struct.unpack_from(order + "L", data, place)
+            if kind not in _SIZES or place + length > len(data):
+                continue  # one damaged entry says nothing against the others
+            below = None
+            if tag in POINTERS and length == 4:
+                (pointer,) = struct.unpack_from(order + "L", data, place)
+                try:
+                    below = read_directory(data, pointer, depth + 1)
+                except ExifError:
+                    continue
+            directory[tag] = Entry(kind, data[place : place + length], place, below)
+        return directory
+    except struct.error as error:
+        raise ExifError(f"damaged EXIF data: {error}") from None
+
+
+def directory_bytes(directory: Directory, order: str, offset: int) -> bytes:
+    """Write a directory, what it points to behind it, to stand at an (even) offset of a file."""
+    entries, values = [], b""
+    begin = offset + 2 + 12 * len(directory) + 4
+    for tag, entry in sorted(directory.items()):
+        data = entry.data
+        if entry.below is not None:
+            data = struct.pack(order + "L", begin + len(values))
+            values += directory_bytes(entry.below, order, begin + len(values))
+        count = len(data) // _SIZES[entry.kind]
+        if len(data) > 4:
+            field = struct.pack(order + "L", begin + len(values))
+            values += data + bytes(len(data) % 2)
+        else:
+            field = data.ljust(4, b"\0")
+        entries.append(struct.pack(order + "HHL", tag, entry.kind, count) + field)
+    return struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4) + values
+
+
+def entry(kind: int, order: str, values: Iterable[int]) -> Entry:
+    """An entry of SHORTs or LONGs."""
+    values = list(values)
+    return Entry(kind, struct.pack(f"{order}{len(values)}{'H' if kind == SHORT else 'L'}", *values))
+
+
+def descriptive_part(tiff: bytes) -> bytes | None:
+    """What a TIFF file says about the photograph, as EXIF data of its own; None without any."""
+    try:
+        order, directory = byte_order(tiff), read_directory(tiff)
+    except ExifError:
+        return None
+    kept = {tag: entry for tag, entry in directory.items() if tag in DESCRIPTIVE}
+    return exif_bytes(kept, order) if kept else None
+
+
+def exif_bytes(directory: Directory, order: str) -> bytes:
+    """EXIF data with a directory as its first."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "L", 8) + directory_bytes(directory, order, 8)
+
+
+def orientation_of(exif: bytes | None) -> int:
+    """The orientation, 1 to 8; 1 where none is given."""
+    if exif is None:
+        return 1
+    try:
+        found = read_directory(exif).get(ORIENTATION)
+        order = byte_order(exif)
+    except ExifError:
+        return 1
+    if found is None or found.kind != SHORT or len(found.data) < 2:
+        return 1
+    (value,) = struct.unpack(order + "H", found.data[:2])
+    return int(value) if value in range(1, 9) else 1
+
+
+def with_size(exif: bytes, width: int, height: int, orientation: int | None = None) -> bytes:
+    """EXIF data with its notes of the picture's size (and orientation) corrected in place.
+
+    Nothing moves, so that a camera maker's own notes, which hold offsets, stay readable.
+    """
+    try:
+        order, directory = byte_order(exif), read_directory(exif)
+    except ExifError:
+        return exif
+    changes = {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}
+    if orientation is not None:
+        changes[ORIENTATION] = orientation
+    result = bytearray(exif)
+
+    def correct(directory: Directory) -> None:
+        for tag, found in directory.items():
+            if found.below is not None:
+                correct(found.below)
+            elif tag in changes and found.kind in (SHORT, LONG) and len(found.data) <= 4:
+                value = changes[tag]
+                if found.kind == SHORT and value < 1 << 16:
+                    struct.pack_into(order + "H", result, found.place, value)
+                else:  # a value of 4 bytes stands in the entry itself, its type 6 bytes before
+                    struct.pack_into(order + "HLL", result, found.place - 6, LONG, 1, value)
+
+    correct(directory)
+    return bytes(result)

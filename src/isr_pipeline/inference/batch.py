@@ -1,0 +1,561 @@
+"""Many picture files: which are enlarged to where, and doing it with all hands busy.
+
+Reading, the network and writing run at the same time, each in a thread of its own, with as many
+pictures under way as memory allows. Every file is written under a temporary name and renamed when
+it is whole: what exists is finished, and an interrupted batch goes on where it stopped.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging import encode
+from isr_pipeline.imaging.decode import UnusablePictureError
+from isr_pipeline.imaging.files import (
+    Extras,
+    Header,
+    PictureFile,
+    Samples,
+    read_header,
+    read_picture,
+)
+from isr_pipeline.inference import memory
+from isr_pipeline.inference.tiling import LARGEST_WINDOW
+from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.storage.atomic import replace_file
+
+DONE, KEPT, FAILED = "done", "kept", "failed"
+AHEAD = 4
+"""How many decoded pictures wait for the network, and how many enlarged ones to be written."""
+MAXIMUM_MEGAPIXELS = 500.0
+"""Pictures that claim more are refused before they are unpacked."""
+
+_FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
+_READABLE = {*_FORMATS, ".gif"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to enlarge.
+
+    Attributes:
+        source: the picture.
+        target: where the result goes.
+        problem: why it is not to be touched; empty for a usual one.
+    """
+
+    source: Path
+    target: Path
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        source: the picture.
+        target: its result.
+        status: `done`, `kept` (the result was there already) or `failed`.
+        reason: of a failure, one line.
+        width: of the result in pixels; 0 unless done.
+        height: of the result.
+    """
+
+    source: Path
+    target: Path
+    status: str
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass
+class Batch:
+    """What became of all files.
+
+    Attributes:
+        outcomes: in the order in which they were finished.
+        seconds: from beginning to end.
+        busy: seconds that `decode`, `network` and `encode` worked, each in its own thread.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+    busy: dict[str, float] = field(
+        default_factory=lambda: {"decode": 0.0, "network": 0.0, "encode": 0.0}
+    )
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The files that have no result, sorted by name."""
+        return sorted((o for o in self.outcomes if o.status == FAILED), key=lambda o: o.source)
+
+    @property
+    def megapixels(self) -> float:
+        """Millions of pixels that were written."""
+        return sum(o.width * o.height for o in self.outcomes) / 1e6
+
+    def summary(self) -> str:
+        """One line on all files."""
+        count = Counter(outcome.status for outcome in self.outcomes)
+        done = f"{count[DONE]} enlarged"
+        if count[DONE]:
+            rate = self.megapixels / self.seconds
+            done += f" ({self.megapixels:.1f} MP in {self.seconds:.1f} s, {rate:.1f} MP/s)"
+        kept = f"{count[KEPT]} already there (--overwrite does them again)" if count[KEPT] else ""
+        failed = f"{count[FAILED]} failed" if count[FAILED] else ""
+        return ", ".join(part for part in (done, kept, failed) if part)
+
+
+def shown(path: Path | str) -> str:
+    """A path for people: control characters and what is no text as escapes."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# --- which file goes where ----------------------------------------------------------------------
+
+
+def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -> list[Task]:
+    """Find the pictures and give each a place in the output folder.
+
+    Folders are searched to their depths, without hidden files and without the output folder; their
+    structure is kept. Of several folders each gets a folder of its own. A single picture may go to
+    a file: `output` then ends like one.
+
+    Args:
+        inputs: files and folders.
+        output: the folder for the results.
+        file_format: of the results, one of `encode.SUFFIXES`; as the name of each file says by
+            default. GIF becomes PNG.
+
+    Raises:
+        ProjectError: when an input is not there, there is no picture, or the output folder is an
+            input folder.
+    """
+    folders = [path for path in inputs if path.is_dir()]
+    for path in inputs:
+        if not path.exists():
+            raise ProjectError(f"there is no {shown(path)}: name a picture or a folder")
+    if output.exists() and not output.is_dir() and (folders or len(inputs) > 1):
+        raise ProjectError(f"{shown(output)} is a file: name a folder for the results")
+    named = _FORMATS.get(output.suffix.lower())
+    if len(inputs) == 1 and not folders and named is not None and not output.is_dir():
+        if file_format not in (None, named):
+            raise ProjectError(f"{shown(output)} is named as {named}, --format is {file_format}")
+        return [_checked(Task(inputs[0], output), output.parent)]
+    names = _distinct([folder.resolve().name for folder in folders])
+    found: dict[Path, tuple[Path, Path, str]] = {}
+    for path in inputs:
+        if path.is_dir():
+            if path.resolve() == output.resolve():
+                raise ProjectError(
+                    f"{shown(output)} is an input folder: name another for the results (-o)"
+                )
+            below = Path(names[folders.index(path)]) if len(folders) > 1 else Path()
+            for source, problem in _pictures_in(path, output):
+                found.setdefault(
+                    _identity(source), (source, below / source.relative_to(path), problem)
+                )
+        else:
+            found.setdefault(_identity(path), (path, Path(path.name), ""))
+    if not found:
+        raise ProjectError(
+            f"no picture in {', '.join(shown(path) for path in inputs)}: "
+            f"files ending in {', '.join(sorted(_READABLE))} are taken"
+        )
+    wanted = [
+        (source, place.parent / _result_name(source, file_format), problem)
+        for source, place, problem in found.values()
+    ]
+    targets = _without_collisions([(source, place) for source, place, _ in wanted])
+    return [
+        _checked(Task(source, output / target, problem), output)
+        for (source, _, problem), target in zip(wanted, targets, strict=True)
+    ]
+
+
+def _identity(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+def _pictures_in(folder: Path, output: Path) -> Iterator[tuple[Path, str]]:
+    """Picture files below a folder, each with a problem if it has one."""
+    root, results = folder.resolve(), output.resolve()
+    unreadable: list[OSError] = []
+    for directory, folders, names in os.walk(folder, onerror=unreadable.append):
+        here = Path(directory)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() != results
+        )
+        for name in sorted(names + [n for n in folders if (here / n).is_symlink()]):
+            path = here / name
+            if name.startswith(".") or (name in names and path.suffix.lower() not in _READABLE):
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                yield path, f"a link out of {shown(folder)}: name the file itself to have it"
+            elif name in names:
+                yield path, ""
+    for error in unreadable:
+        yield Path(error.filename), f"the folder cannot be read: {error.strerror}"
+
+
+def _result_name(source: Path, file_format: str | None) -> str:
+    present = _FORMATS.get(source.suffix.lower())
+    if file_format is None and present is None and source.suffix.lower() != ".gif":
+        try:
+            file_format = read_header(source.read_bytes(), float("inf")).format
+        except (OSError, UnusablePictureError):
+            return source.name  # whoever reads it again says why
+    if present is not None and file_format in (None, present):
+        return source.name
+    stem = source.stem if source.suffix.lower() in _READABLE else source.name
+    return stem + encode.SUFFIXES.get(file_format or "PNG", (".png",))[0]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names made different by a number, whatever their case."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        tried, number = name, 1
+        while tried.casefold() in taken:
+            number += 1
+            tried = f"{stem}_{number}.{suffix}" if dot else f"{name}_{number}"
+        taken.add(tried.casefold())
+        result.append(tried)
+    return result
+
+
+def _without_collisions(wanted: list[tuple[Path, Path]]) -> list[Path]:
+    """Places of results that all differ: by the original's ending, its folder, or a number."""
+    count = Counter(str(place).casefold() for _, place in wanted)
+    places = []
+    for source, place in wanted:
+        if count[str(place).casefold()] > 1:
+            rivals = [s for s, p in wanted if str(p).casefold() == str(place).casefold()]
+            endings = {rival.suffix.casefold() for rival in rivals}
+            if len(endings) == len(rivals):
+                place = place.with_name(f"{place.stem}_{source.suffix[1:]}{place.suffix}")
+            else:
+                place = place.parent / source.resolve().parent.name / place.name
+        places.append(place)
+    return [Path(name) for name in _distinct([str(place) for place in places])]
+
+
+def _checked(task: Task, output: Path) -> Task:
+    problem = task.problem
+    if not task.target.parent.resolve().is_relative_to(output.resolve()):
+        problem = f"its place {shown(task.target)} is reached by a link out of the output folder"
+    elif task.target.exists() and task.target.samefile(task.source):
+        problem = "the result would replace the picture itself: name another folder (-o)"
+    return Task(task.source, task.target, problem)
+
+
+# --- doing it -----------------------------------------------------------------------------------
+
+
+def upscale_files(
+    tasks: Sequence[Task],
+    upscaler: Upscaler,
+    overwrite: bool = False,
+    report: Callable[[str], None] | None = None,
+) -> Batch:
+    """Enlarge files; one that fails is reported and left out, the others go on.
+
+    Args:
+        tasks: see `plan`.
+        upscaler: the network.
+        overwrite: do again what has a result; otherwise it is kept.
+        report: called with a line for each failure; by default it goes to standard error.
+
+    Raises:
+        KeyboardInterrupt: when interrupted, after the threads have stopped and temporary files
+            are gone.
+    """
+    return _Run(tasks, upscaler, overwrite, report or _to_standard_error).go()
+
+
+def _to_standard_error(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # above the progress bar
+
+
+def read_whole(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        UnusablePictureError: when the file changed while it was read.
+        OSError: when it cannot be read.
+    """
+    with path.open("rb") as file:
+        before = os.fstat(file.fileno())
+        data = file.read()
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or (
+        len(data) != after.st_size
+    ):
+        raise UnusablePictureError(
+            "changed", "the file changed while it was read: run again when it is finished"
+        )
+    return data
+
+
+@dataclass
+class _Job:
+    task: Task
+    samples: Samples
+    extras: Extras
+    file_format: str
+    cost: int
+    bands: "Queue[Any]" = field(default_factory=lambda: Queue(2))
+    failed: bool = False
+
+
+class _Gate:
+    """Lets pictures in as long as all that are inside fit into a budget; one always may."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget, self._used, self._open = budget, 0, True
+        self._changed = threading.Condition()
+
+    def take(self, cost: int) -> bool:
+        """Wait for room; False when the work has stopped."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._open or self._used == 0 or self._used + cost <= self._budget
+            )
+            self._used += cost
+            return self._open
+
+    def give(self, cost: int) -> None:
+        with self._changed:
+            self._used -= cost
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+
+class _InterruptedError(Exception):
+    """Travels to the writer in place of the rows that will not come."""
+
+
+class _Run:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        upscaler: Upscaler,
+        overwrite: bool,
+        report: Callable[[str], None],
+    ) -> None:
+        self._tasks, self._upscaler, self._overwrite = tasks, upscaler, overwrite
+        self._report = report
+        self._gate = _Gate(upscaler.allowance - upscaler.reserve)
+        self._decoded: Queue[_Job | None] = Queue(AHEAD)
+        self._to_write: Queue[_Job | None] = Queue(AHEAD)
+        self._stopped = False
+        self._batch = Batch()
+        self._lock = threading.Lock()
+        self._began = time.perf_counter()
+        self._written = 0.0
+
+    def go(self) -> Batch:
+        self._bar = tqdm(
+            total=len(self._tasks),
+            desc="enlarging",
+            unit="picture",
+            disable=None,
+            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
+        )
+        reader = threading.Thread(target=self._read_all, name="decode", daemon=True)
+        writer = threading.Thread(target=self._write_all, name="encode", daemon=True)
+        with self._bar:
+            reader.start()
+            writer.start()
+            try:
+                while (job := self._decoded.get()) is not None:
+                    self._enlarge(job)
+            except BaseException:
+                self._stop(reader)
+                raise
+            finally:
+                self._to_write.put(None)
+                writer.join()
+        self._batch.seconds = time.perf_counter() - self._began
+        return self._batch
+
+    def _stop(self, reader: threading.Thread) -> None:
+        self._stopped = True
+        self._gate.close()
+        while reader.is_alive():
+            try:
+                self._decoded.get(timeout=0.05)
+            except Empty:
+                continue
+
+    def _read_all(self) -> None:
+        try:
+            for task in self._tasks:
+                job = None if self._stopped else self._read(task)
+                if job is not None:
+                    self._decoded.put(job)
+        finally:
+            self._decoded.put(None)
+
+    def _read(self, task: Task) -> _Job | None:
+        cost = 0
+        try:
+            if task.problem:
+                raise ProjectError(task.problem)
+            if task.target.is_file() and not self._overwrite:
+                self._finish(task, KEPT)
+                return None
+            data = read_whole(task.source)
+            header = read_header(data, MAXIMUM_MEGAPIXELS)
+            file_format = _FORMATS.get(task.target.suffix.lower(), header.format)
+            needed = self._cost(header, file_format, len(data))
+            if self._upscaler.window(needed) == 0:
+                raise ProjectError(
+                    f"{header.width}x{header.height} needs "
+                    f"{memory.show_bytes(self._upscaler.needed(needed))} of memory, "
+                    f"{memory.show_bytes(self._upscaler.max_memory)} are allowed: "
+                    "raise --max-memory"
+                )
+            if not self._gate.take(needed):
+                return None
+            cost = needed
+            began = time.perf_counter()
+            picture = read_picture(data, MAXIMUM_MEGAPIXELS)
+            samples, extras = _prepared(picture, file_format)
+            self._batch.busy["decode"] += time.perf_counter() - began
+            return _Job(task, samples, extras, file_format, cost)
+        except Exception as error:
+            self._gate.give(cost)
+            self._finish(task, FAILED, _reason(error))
+            return None
+
+    def _cost(self, header: Header, file_format: str, size: int) -> int:
+        """Memory that a picture takes from its reading to its writing, at most."""
+        scale = self._upscaler.scale
+        pixels, depth = header.width * header.height, header.depth
+        enlarged = pixels * scale**2
+        # Some bands wait, one is made and one is written; small pictures are one band.
+        band = min(header.height, LARGEST_WINDOW) * header.width * scale**2
+        decoding = pixels * (4 if depth == 1 else 16)
+        return (
+            size
+            + decoding
+            + pixels * header.channels * depth
+            + min(4 * band, enlarged) * header.channels * depth
+            + enlarged * encode.BYTES_A_PIXEL.get(file_format, 0)
+        )
+
+    def _enlarge(self, job: _Job) -> None:
+        try:
+            self._to_write.put(job)
+            bands = self._upscaler.bands(job.samples, job.cost)
+            while not job.failed:
+                began = time.perf_counter()
+                band = next(bands, None)
+                self._batch.busy["network"] += time.perf_counter() - began
+                job.bands.put(band)
+                if band is None:
+                    return
+        except Exception as error:
+            job.bands.put(error)
+        except BaseException:
+            job.bands.put(_InterruptedError("interrupted"))
+            raise
+
+    def _write_all(self) -> None:
+        while (job := self._to_write.get()) is not None:
+            try:
+                self._write(job)
+            except _InterruptedError:
+                pass
+            except Exception as error:
+                job.failed = True
+                self._finish(job.task, FAILED, _reason(error))
+                self._drain(job)
+            finally:
+                self._gate.give(job.cost)
+
+    def _drain(self, job: _Job) -> None:
+        """Take what the network still gives, so that it is not kept waiting."""
+        while not job.bands.empty():
+            job.bands.get_nowait()
+
+    def _write(self, job: _Job) -> None:
+        height, width, channels = job.samples.shape
+        size = (width * self._upscaler.scale, height * self._upscaler.scale)
+        with replace_file(job.task.target) as partial:
+            partial.unlink(missing_ok=True)  # never through a link that somebody laid there
+            writer = encode.open_writer(
+                partial, job.file_format, size, channels, job.samples.dtype.itemsize, job.extras
+            )
+            while (band := job.bands.get()) is not None:
+                if isinstance(band, BaseException):
+                    raise band
+                began = time.perf_counter()
+                writer.write(band)
+                self._batch.busy["encode"] += time.perf_counter() - began
+                self._progress(len(band) / size[1], band.shape[0] * band.shape[1])
+            began = time.perf_counter()
+            writer.close()
+            self._batch.busy["encode"] += time.perf_counter() - began
+        self._finish(job.task, DONE, "", size)
+
+    def _progress(self, part: float, pixels: int) -> None:
+        with self._lock:
+            self._written += pixels
+            self._bar.update(part)
+
+    def _finish(
+        self, task: Task, status: str, reason: str = "", size: tuple[int, int] = (0, 0)
+    ) -> None:
+        with self._lock:
+            self._batch.outcomes.append(Outcome(task.source, task.target, status, reason, *size))
+            number = len(self._batch.outcomes)
+            rate = self._written / 1e6 / max(time.perf_counter() - self._began, 1e-9)
+            self._bar.set_postfix_str(
+                f"{number} of {len(self._tasks)} pictures, {rate:.1f} MP/s", refresh=False
+            )
+            self._bar.update(number - self._bar.n)
+            if status == FAILED:
+                self._report(f"{shown(task.source)}: {reason}")
+
+
+def _prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:
+    """Samples and extras as the format of the result holds them."""
+    samples, extras = picture.samples, picture.extras
+    if file_format != picture.format:
+        samples, extras = encode.turned(samples, extras)
+    channels, depth = encode.held(file_format, samples.shape[2], samples.dtype.itemsize)
+    return np.ascontiguousarray(encode.fitted(samples, channels, depth)), extras
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "not enough memory: lower --max-memory"
+    known = isinstance(error, UnusablePictureError | ProjectError | encode.UnwritableError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

@@ -1,0 +1,337 @@
+"""A Keras network as a file that runs without Keras: OpenVINO, ONNX, LiteRT.
+
+Every file takes `(batch, height, width, 3)`, float32 in [0, 1], of any height and width, and gives
+the enlarged pictures, not clipped. `compare` says how far a file is from Keras.
+"""
+
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import FloatPicture, to_unit
+from isr_pipeline.inference.engines import FACTS, FloatBatch, OpenVinoEngine, import_openvino
+from isr_pipeline.networks import import_keras
+from isr_pipeline.storage.atomic import replace_file
+
+if TYPE_CHECKING:
+    import keras
+
+SUFFIXES = {"openvino": ".xml", "onnx": ".onnx", "litert": ".tflite"}
+"""File endings by format; an OpenVINO graph has its weights beside it in a `.bin`."""
+
+_NEEDED = {
+    "openvino": ("openvino",),
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+}
+_SMALLEST_HALVED = 64  # constants with fewer numbers, such as biases, stay as they are
+
+
+def check_installed(formats: Sequence[str]) -> None:
+    """Raise a ProjectError that names the extra if a format's packages are not there."""
+    missing = [
+        package
+        for name in formats
+        for package in _NEEDED[name]
+        if importlib.util.find_spec(package) is None
+    ]
+    if missing:
+        raise ProjectError(
+            f"exporting needs {', '.join(missing)}: pip install 'isr_pipeline[export]', "
+            "or leave formats out of export.formats"
+        )
+
+
+def export_openvino(network: "keras.Model", scale: int, path: Path) -> None:
+    """Write a network at one scale as an OpenVINO graph: `path`, `.xml`, and a `.bin` beside it.
+
+    Weights are rounded to half precision. The interpolated picture is made by a transposed
+    convolution, which OpenVINO leaves in float32 when it computes the others in bfloat16: their
+    part, the correction, is small, and its errors are smaller still. The graph carries its scale,
+    receptive radius and alignment, so that it can be tiled without the network.
+
+    Raises:
+        ProjectError: when the network has no output for the scale or OpenVINO is not installed.
+    """
+    check_installed(["openvino"])
+    openvino = import_openvino()
+    core = openvino.Core()
+    plain = _plain(network, scale)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw.xml"
+        with _quiet():
+            plain.export(str(raw), format="openvino", verbose=False)
+        model = core.read_model(raw)
+        _interpolate_precisely(model, scale)
+        _halve(model)
+        model.outputs[0].tensor.set_names({f"sr_x{scale}"})
+        for key, value in _facts(network, scale).items():
+            model.set_rt_info(value, [FACTS, key])
+        model.validate_nodes_and_infer_types()
+        halved = Path(folder) / "halved.xml"
+        openvino.save_model(model, halved, compress_to_fp16=False)
+        del model  # lets go of the files that it was read from
+        for suffix in (".bin", ".xml"):
+            with replace_file(path.with_suffix(suffix)) as partial:
+                partial.write_bytes(halved.with_suffix(suffix).read_bytes())
+
+
+def export_onnx(network: "keras.Model", scale: int, path: Path) -> None:
+    """Write a network at one scale as an `.onnx` file, with its facts among the properties.
+
+    Raises:
+        ProjectError: when the network has no output for the scale or packages are not installed.
+    """
+    check_installed(["onnx"])
+    import onnx
+
+    plain = _plain(network, scale)
+    with replace_file(path) as partial, _quiet():
+        plain.export(str(partial), format="onnx", verbose=False)
+        model = onnx.load(partial)
+        facts = {f"{FACTS}.{key}": str(value) for key, value in _facts(network, scale).items()}
+        onnx.helper.set_model_props(model, facts)
+        for dimension, name in zip(
+            model.graph.output[0].type.tensor_type.shape.dim,
+            ("batch", "enlarged_height", "enlarged_width"),
+            strict=False,
+        ):
+            dimension.dim_param = name
+        onnx.save(model, partial)
+
+
+def export_litert(network: "keras.Model", scale: int, path: Path) -> None:
+    """Write a network at one scale as a `.tflite` file of LiteRT's own operations.
+
+    Raises:
+        ProjectError: when the network has no output for the scale or packages are not installed.
+    """
+    check_installed(["litert"])
+    from tensorflow import lite
+
+    plain = _with_channels_known(_plain(network, scale))
+    with replace_file(path) as partial, _quiet():
+        plain.export(
+            str(partial),
+            format="litert",
+            verbose=False,
+            target_spec={"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]},
+        )
+
+
+EXPORTERS: dict[str, Callable[["keras.Model", int, Path], None]] = {
+    "openvino": export_openvino,
+    "onnx": export_onnx,
+    "litert": export_litert,
+}
+
+
+def check_pictures() -> list[FloatPicture]:
+    """A real photograph in two sizes, one of them odd: `(height, width, 3)` in [0, 1]."""
+    from skimage import data
+
+    photograph = to_unit(data.astronaut())
+    return [photograph[:96, 180:308], photograph[60:121, 200:275]]
+
+
+def compare(
+    network: "keras.Model", scale: int, path: Path, pictures: Sequence[FloatPicture]
+) -> dict[str, tuple[float, float]]:
+    """How far an exported file is from Keras in float32.
+
+    Args:
+        network: what was exported.
+        scale: the factor.
+        path: the file; its ending says the format.
+        pictures: `(height, width, 3)` in [0, 1].
+
+    Returns:
+        By what the file is computed in, `float32` and what else OpenVINO would choose here:
+        greatest and mean absolute difference over all pictures, in grey levels of 255.
+    """
+    reference = _plain(network, scale)
+    expected = [np.asarray(reference(lr[None]), np.float32) for lr in pictures]
+    result = {}
+    for precision, run in _runners(path, scale).items():
+        differences = [
+            np.abs(run(lr[None]) - sr) * 255 for lr, sr in zip(pictures, expected, strict=True)
+        ]
+        result[precision] = (
+            float(max(difference.max() for difference in differences)),
+            float(np.mean([difference.mean() for difference in differences])),
+        )
+    return result
+
+
+def _runners(path: Path, scale: int) -> dict[str, Callable[[FloatBatch], FloatBatch]]:
+    if path.suffix == ".xml":
+        exact, usual = OpenVinoEngine(path, scale, "float32"), OpenVinoEngine(path, scale)
+        return {usual.precision: usual, exact.precision: exact}
+    if path.suffix == ".onnx":
+        return {"float32": _onnx_runner(path)}
+    return {"float32": _litert_runner(path)}
+
+
+def _onnx_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda lr: session.run(None, {session.get_inputs()[0].name: lr})[0]
+
+
+def _litert_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _quiet():
+        interpreter = Interpreter(str(path))
+    place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def run(lr: FloatBatch) -> FloatBatch:
+        with _quiet():
+            interpreter.resize_tensor_input(place["index"], lr.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(place["index"], np.ascontiguousarray(lr))
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    return run
+
+
+def _plain(network: "keras.Model", scale: int) -> "keras.Model":
+    """The network at one scale, folded, in float32, called once as exporting wants it."""
+    import_keras()
+    import keras
+
+    from isr_pipeline.networks import at_scale, fold, scales_of
+    from isr_pipeline.networks.precision import in_float32
+
+    if keras.backend.backend() != "tensorflow":
+        raise ProjectError(
+            "exporting needs Keras on TensorFlow: run it without KERAS_BACKEND "
+            f"(now {keras.backend.backend()})"
+        )
+    if scale not in scales_of(network):
+        raise ProjectError(
+            f"the network '{network.name}' enlarges by {scales_of(network)}, not by {scale}"
+        )
+    plain = at_scale(in_float32(fold(network)), scale)
+    plain(np.zeros((1, 16, 16, 3), np.float32))
+    return plain
+
+
+def _with_channels_known(plain: "keras.Model") -> "keras.Model":
+    """The same network with nearest-neighbour upsampling done by a pixel shuffle of copies.
+
+    Keras's own repeats pixels by reshaping to a size that is known only when it runs, from which
+    the LiteRT converter cannot tell how many channels the next convolution has.
+    """
+    import keras
+    from keras import ops
+
+    def replacement(layer: "keras.Layer") -> "keras.Layer":
+        if not isinstance(layer, keras.layers.UpSampling2D):
+            return layer
+        factor = layer.size[0]
+        pictures = keras.Input(layer.input.shape[1:])
+        copies = ops.concatenate([pictures] * factor**2, axis=-1)
+        return keras.Model(pictures, ops.depth_to_space(copies, factor), name=layer.name)
+
+    if not any(isinstance(layer, keras.layers.UpSampling2D) for layer in plain.layers):
+        return plain
+    return keras.models.clone_model(plain, clone_function=replacement)
+
+
+def _facts(network: "keras.Model", scale: int) -> dict[str, int]:
+    from isr_pipeline.networks import fold
+    from isr_pipeline.networks.cost import alignment, receptive_radius
+
+    network = fold(network)
+    return {
+        "scale": scale,
+        "radius": receptive_radius(network, scale),
+        "alignment": alignment(network, scale),
+    }
+
+
+def _interpolate_precisely(model: Any, scale: int) -> None:
+    """Put a transposed convolution in the place of `BicubicUpsampling`'s operations.
+
+    The picture is mirrored at its borders; then each of its pixels adds its share to the enlarged
+    ones around. A graph without such a layer is left as it is.
+    """
+    from openvino import opset13 as ops
+
+    from isr_pipeline.networks.layers import REACH, bicubic_taps
+
+    length = 2 * REACH + 1
+    shape = [3 * scale**2, 3, length, length]
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convolution" and list(node.input(1).get_shape()) == shape:
+            break
+    else:
+        return
+    (target,) = node.output(0).get_target_inputs()
+    former = target.get_node() if scale > 1 else node  # the pixel shuffle behind it
+    taps = bicubic_taps(scale)  # (scale, length), one row for each phase
+    positions = np.arange(scale * length)
+    line = taps[positions % scale, length - 1 - positions // scale]
+    kernel = np.einsum("y,x,cd->cdyx", line, line, np.eye(3)).astype(np.float32)
+
+    channels_first = ops.transpose(model.inputs[0].node, np.array([0, 3, 1, 2]))
+    reach = np.array([0, 0, REACH, REACH])
+    mirrored = ops.pad(channels_first, reach, reach, "symmetric")
+    beyond = [scale * (length - 1)] * 2
+    enlarged = ops.convolution_backprop_data(
+        mirrored, ops.constant(kernel), [scale, scale], None, beyond, beyond
+    )
+    enlarged.set_friendly_name("interpolation")
+    for consumer in former.output(0).get_target_inputs():
+        consumer.replace_source_output(enlarged.output(0))
+
+
+def _halve(model: Any) -> None:
+    """Store weights in half precision, all but the interpolation's, whose sum must stay 1."""
+    import openvino
+    from openvino import opset13 as ops
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != openvino.Type.f32:
+            continue
+        consumers = node.output(0).get_target_inputs()
+        names = {consumer.get_node().get_friendly_name() for consumer in consumers}
+        if node.data.size < _SMALLEST_HALVED or "interpolation" in names:
+            continue
+        half = ops.constant(node.data.astype(np.float16))
+        whole = ops.convert(half, openvino.Type.f32)
+        for consumer in consumers:
+            consumer.replace_source_output(whole.output(0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the converters' chatter, which comes from C++ and Python alike, off the screen.
+
+    What was written before a failure is shown.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            chatter.seek(0)
+            sys.stderr.write(chatter.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,156 @@
+"""Which network enlarges: shipped weights by name, a champion, or a file."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isr_pipeline.errors import ProjectError
+
+if TYPE_CHECKING:
+    from isr_pipeline.weights import Card
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Attributes:
+        model: what `engines.open_engine` takes: a card of shipped weights or a file.
+        description: for people.
+        degradation: what it was trained against, as far as that is known.
+        record: a champion's own.
+    """
+
+    model: "Card | Path"
+    description: str
+    degradation: str | None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def choose(model: str | Path | None, scale: int, degradation: str, folder: Path) -> Source:
+    """Find the network for a name, or for no name at all.
+
+    Args:
+        model: name of shipped weights such as `subpixel-small`; `champion`; a `.keras` or exported
+            `.xml` file or a champion's folder; or None. Without a choice it is the champion of the
+            working folder if it was trained for this scale and degradation, else the shipped
+            weights for them, else any champion for the scale.
+        scale: the integer factor.
+        degradation: `bicubic`, `unsplash` or `realistic`.
+        folder: the working folder.
+
+    Raises:
+        ProjectError: when there is no such network, saying what there is.
+    """
+    from isr_pipeline import weights
+
+    if model is None:
+        champion = find_champion(folder, scale)
+        if champion is not None and champion.degradation == degradation:
+            return champion
+        try:
+            return _shipped(weights.default(scale, degradation))
+        except ProjectError as error:
+            if champion is not None:
+                return champion
+            raise ProjectError(
+                f"{error}; and no champion in {folder}: kedro run trains one"
+            ) from None
+    if str(model) == CHAMPION:
+        champion = find_champion(folder, scale)
+        if champion is None:
+            raise ProjectError(
+                f"no champion for scale {scale} in {folder / 'data' / '06_models'}: "
+                "kedro run trains one"
+            )
+        return champion
+    path = Path(model)
+    if path.is_dir():
+        path = path / "network.keras"
+    if path.suffix in (".keras", ".xml"):
+        if not path.is_file():
+            raise ProjectError(f"there is no network {path}")
+        return Source(path, str(path), None)
+    return _shipped(weights.find(str(model), scale, degradation))
+
+
+def _shipped(card: "Card") -> Source:
+    text = f"{card.name}, shipped weights for {card.degradation} pictures"
+    return Source(card, text, card.degradation)
+
+
+def find_champion(folder: Path, scale: int | None = None) -> Source | None:
+    """The champion that was crowned last in a project's folder, if it has the scale."""
+    found: list[tuple[float, Path, dict[str, Any]]] = []
+    for path in folder.glob("data/06_models/*/champion/record.json"):
+        try:
+            record = json.loads(path.read_text())
+            if scale is None or f"x{scale}" in record["psnr_rgb"]:
+                found.append((path.stat().st_mtime, path.parent, record))
+        except (OSError, ValueError, KeyError):
+            continue  # half a champion is none
+    if not found:
+        return None
+    _, place, record = max(found)
+    scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
+    degradation = str(record.get("protocol"))
+    return Source(
+        _exported(place, record) / "network.keras",
+        f"{record['network']}, the champion of {place.parent.name} "
+        f"for {degradation} pictures ({scores})",
+        degradation,
+        record,
+    )
+
+
+def _exported(champion: Path, record: dict[str, Any]) -> Path:
+    """Where the champion has its faster graphs beside it, if it was exported; else its folder."""
+    folder = champion.with_name("exported")
+    try:
+        exported = json.loads((folder / "record.json").read_text())
+    except (OSError, ValueError):
+        return champion
+    passing = {"new", "version"}  # what a record says of a run, not of the network
+    same = all(exported.get(key) == record.get(key) for key in {*exported, *record} - passing)
+    return folder if same else champion
+
+
+def table(folder: Path) -> list[tuple[str, ...]]:
+    """What is available, as rows for a terminal, the heading first.
+
+    Args:
+        folder: the working folder, whose champion comes first.
+    """
+    from isr_pipeline import weights
+
+    rows: list[tuple[str, ...]] = [("model", "scales", "degradation", "parameters", "scores")]
+    champion = find_champion(folder)
+    if champion is not None:
+        record = champion.record
+        rows.append(
+            (
+                CHAMPION,
+                " ".join(sorted(record["psnr_rgb"])),
+                str(record["protocol"]),
+                f"{int(record['parameters']):,}",
+                ", ".join(f"test {name} {v:.2f} dB RGB" for name, v in record["psnr_rgb"].items()),
+            )
+        )
+    for card in weights.available():
+        scores = (
+            f"{score['set']} x{score['scale']} {score['psnr_y']:.2f} dB"
+            for score in card.facts.get("scores", [])
+        )
+        rows.append(
+            (
+                card.name,
+                " ".join(f"x{scale}" for scale in card.scales),
+                card.degradation,
+                f"{int(card.facts['parameters']):,}",
+                ", ".join(scores),
+            )
+        )
+    return rows

@@ -1,0 +1,90 @@
+"""A picture enlarged by bicubic interpolation and by a network, side by side."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import Picture, to_uint8
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.inference.batch import read_whole, shown
+from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.storage.atomic import replace_file
+
+COLUMN, GAP, TITLE = 480, 8, 22
+CROP, CROPS = 120, 3
+"""Side of the zoomed squares in enlarged pixels, and how many there are."""
+
+
+def compare_file(picture: Path, output: Path, upscaler: Upscaler) -> None:
+    """Write the panel of a picture file.
+
+    Raises:
+        ProjectError: when the picture cannot be read.
+    """
+    try:
+        pixels = decode_picture(read_whole(picture)).pixels
+    except OSError as error:
+        raise ProjectError(f"{shown(picture)}: {error.strerror}") from None
+    except UnusablePictureError as error:
+        raise ProjectError(f"{shown(picture)}: {error}") from None
+    enlarged = upscaler(pixels)
+    bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
+    panel = draw_panel(bicubic, enlarged, upscaler.description)
+    with replace_file(output) as partial:
+        panel.save(partial)
+
+
+def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Image:
+    """Both pictures whole, and below them the squares where they differ most, zoomed.
+
+    Args:
+        bicubic: `(height, width, 3)`, uint8.
+        network: the same size.
+        description: of the network.
+    """
+    height, width = network.shape[:2]
+    side = min(CROP, height, width)
+    places = most_different(bicubic, network, side)
+    whole = (COLUMN, max(round(height * COLUMN / width), 1))
+    rows = [whole[1], *[COLUMN] * len(places)]
+    panel = Image.new(
+        "RGB", (2 * COLUMN + 3 * GAP, 2 * TITLE + sum(rows) + GAP * (len(rows) + 1)), "white"
+    )
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    draw.text((GAP, GAP), f"network: {description}", "black", font)
+    for column, (title, picture) in enumerate((("bicubic", bicubic), ("network", network))):
+        left, top = GAP + column * (COLUMN + GAP), GAP + TITLE
+        draw.text((left, top), title, "black", font)
+        top += TITLE
+        image = Image.fromarray(picture)
+        small = image.resize(whole, Image.Resampling.LANCZOS)
+        marks = ImageDraw.Draw(small)
+        for y, x in places:
+            box = [v * COLUMN / width for v in (x, y, x + side, y + side)]
+            marks.rectangle(box, outline="yellow")
+        panel.paste(small, (left, top))
+        top += whole[1] + GAP
+        for y, x in places:
+            crop = image.crop((x, y, x + side, y + side))
+            panel.paste(crop.resize((COLUMN, COLUMN), Image.Resampling.NEAREST), (left, top))
+            top += COLUMN + GAP
+    return panel
+
+
+def most_different(one: Picture, other: Picture, side: int) -> list[tuple[int, int]]:
+    """Tops and lefts of the squares with the greatest differences, no two of them neighbours."""
+    difference = np.abs(one.astype(np.float32) - other).sum(axis=2)
+    rows, columns = (length // side for length in difference.shape)
+    cells = difference[: rows * side, : columns * side]
+    sums = cells.reshape(rows, side, columns, side).sum(axis=(1, 3)).ravel()
+    chosen: list[tuple[int, int]] = []
+    for number in np.argsort(-sums, kind="stable"):
+        y, x = divmod(int(number), columns)
+        if all(max(abs(y - other), abs(x - another)) > 1 for other, another in chosen):
+            chosen.append((y, x))
+        if len(chosen) == CROPS:
+            break
+    return [(y * side, x * side) for y, x in chosen]

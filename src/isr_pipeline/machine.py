@@ -1,0 +1,44 @@
+"""Which machine and which command a figure comes from, in words."""
+
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+
+
+def describe_machine() -> str:
+    """The processor, the cores that this process may use and the memory, in one line."""
+    return f"{available_cores()} cores of {_processor()}, {_memory_gib():.0f} GiB"
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which a container often limits."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_average() -> float:
+    """How many processes wanted a core in the last minute; nan where nobody knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
+def command_line() -> str:
+    """The command that started this process, as one would type it: `kedro run ...`."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name.removeprefix("python -m "), *sys.argv[1:]])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -1,0 +1,155 @@
+"""Which networks take part, where they come from, and what trained them."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isr_pipeline import weights
+from isr_pipeline.champion import Champion
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.networks import Network, fold, load_keras_file, scales_of
+
+logger = logging.getLogger(__name__)
+
+CHAMPION, SHIPPED = "champion", "shipped"
+TRAINED_FOR = {"jpeg70": "realistic"}
+"""Protocols whose name is not that of the degradation that networks are trained against."""
+
+
+@dataclass(frozen=True)
+class BenchmarkModel:
+    """A network that takes part.
+
+    Attributes:
+        label: its name in tables.
+        network: folded, as it is used.
+        degradation: what it was trained against; empty where nobody says.
+        anywhere: whether it takes part in every protocol, or only in that of its degradation.
+        trained_on: SHA-256 of originals that it has seen, as far as they are known.
+        training: `data`, `command`, `seconds` and `machine` of its training, as far as known.
+        shipped: folder name of shipped weights, None for others.
+    """
+
+    label: str
+    network: Network
+    degradation: str
+    anywhere: bool
+    trained_on: frozenset[str]
+    training: dict[str, Any]
+    shipped: str | None
+
+    @property
+    def scales(self) -> list[int]:
+        """The scales that it has outputs for."""
+        return scales_of(self.network)
+
+    def suits(self, protocol: str, scale: int) -> bool:
+        """Whether it takes part in a protocol at a scale."""
+        fits = self.anywhere or self.degradation == TRAINED_FOR.get(protocol, protocol)
+        return fits and scale in self.scales
+
+
+def open_models(
+    words: Sequence[str],
+    champion: Champion | None,
+    protocols: Sequence[str],
+    scales: Sequence[int],
+) -> list[BenchmarkModel]:
+    """Load the networks that words name, as far as they suit any of the protocols and scales.
+
+    Args:
+        words: see `BenchmarkParameters.models`.
+        champion: the champion, if there is one.
+        protocols: of the benchmark.
+        scales: of the benchmark.
+
+    Raises:
+        ProjectError: for a word that names nothing. No champion and no shipped weights at all are
+            no error: a project begins without.
+    """
+    models: list[BenchmarkModel] = []
+    for word in words:
+        for model in _named(word, champion, protocols, scales):
+            taken = {(other.label, other.shipped) for other in models}
+            if (model.label, None) in taken:
+                raise ProjectError(
+                    f"benchmark.models: two networks are called '{model.label}': rename a file"
+                )
+            if (model.label, model.shipped) not in taken:
+                models.append(model)
+    return models
+
+
+def _named(
+    word: str, champion: Champion | None, protocols: Sequence[str], scales: Sequence[int]
+) -> Iterator[BenchmarkModel]:
+    if word == CHAMPION:
+        if champion is None:
+            logger.info("There is no champion yet: kedro run trains one")
+        else:
+            yield _from_champion(champion)
+        return
+    wanted = {TRAINED_FOR.get(protocol, protocol) for protocol in protocols}
+    cards = [card for card in weights.available() if word in (SHIPPED, card.name, card.id)]
+    if word == SHIPPED and not cards:
+        logger.info("There are no shipped weights")
+    for card in cards:
+        chosen = card.id == word
+        if set(card.scales) & set(scales) and (chosen or card.degradation in wanted):
+            yield _from_card(card, chosen)
+    if cards or word == SHIPPED:
+        return
+    path = Path(word) / "network.keras" if Path(word).is_dir() else Path(word)
+    if not path.is_file():
+        raise ProjectError(
+            f"benchmark.models: '{word}' is neither champion, shipped nor a .keras file, nor one "
+            f"of the shipped weights: {', '.join(weights.names()) or 'there are none'}"
+        )
+    yield _from_file(path)
+
+
+def _from_champion(champion: Champion) -> BenchmarkModel:
+    record = champion.record
+    return BenchmarkModel(
+        label=f"{CHAMPION} ({champion.network.name})",
+        network=fold(champion.network),
+        degradation=str(record.get("protocol", "")),
+        anywhere=True,
+        trained_on=frozenset(record.get("trained_on", [])),
+        training=record.get("training", {}),
+        shipped=None,
+    )
+
+
+def _from_card(card: weights.Card, chosen: bool) -> BenchmarkModel:
+    return BenchmarkModel(
+        label=card.id if chosen else card.name,
+        network=load_keras_file(card.path("network.keras")),
+        degradation=card.degradation,
+        anywhere=chosen,
+        trained_on=frozenset(),
+        training=card.facts.get("training", {}),
+        shipped=card.id,
+    )
+
+
+def _from_file(path: Path) -> BenchmarkModel:
+    """A `.keras` file, with what a `card.json` or `trained_on.json` beside it says."""
+    card = _json_beside(path, "card.json") or {}
+    return BenchmarkModel(
+        label=path.parent.name if path.stem == "network" else path.stem,
+        network=fold(load_keras_file(path)),
+        degradation=str(card.get("degradation", "")),
+        anywhere=True,
+        trained_on=frozenset(_json_beside(path, "trained_on.json") or []),
+        training=card.get("training", {}),
+        shipped=None,
+    )
+
+
+def _json_beside(path: Path, name: str) -> Any:
+    beside = path.with_name(name)
+    return json.loads(beside.read_text()) if beside.is_file() else None

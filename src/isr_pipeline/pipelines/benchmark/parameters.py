@@ -1,0 +1,100 @@
+"""Parameters of the benchmark."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from isr_pipeline.parameters import Parameters
+
+Protocol = Literal["bicubic", "unsplash", "realistic", "jpeg70"]
+
+
+def _listed(value: Any) -> Any:
+    """One value, or several with spaces between, as the list that it means.
+
+    A comma on the command line begins the next parameter, so that lists cannot be written there.
+    """
+    if isinstance(value, str):
+        return [int(word) if word.isdigit() else word for word in value.split()]
+    return [value] if isinstance(value, int) else value
+
+
+Words = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class TimingParameters(Parameters):
+    """How seconds and memory are measured.
+
+    Attributes:
+        engines: which are measured; empty for none.
+        height: of the enlarged picture. Multiply-adds are counted for it too.
+        width: of the enlarged picture.
+        rounds: pictures for each network and engine, after one to warm up; the median counts.
+        together: processes that take turns side by side; each holds one network in one engine.
+    """
+
+    engines: Annotated[list[Literal["keras", "openvino"]], BeforeValidator(_listed)]
+    height: int = Field(ge=32)
+    width: int = Field(ge=32)
+    rounds: int = Field(ge=1)
+    together: int = Field(ge=1)
+
+
+class BenchmarkParameters(Parameters):
+    """What is compared, on which pictures and how.
+
+    Attributes:
+        folders: test sets, name and folder; the embedded sample when there are none here and no
+            `root`.
+        root: a folder whose subfolders with `HR/` are test sets, named after them.
+        protocols: how low-resolution pictures come about; each has tables of its own.
+        scales: integer factors.
+        models: `champion`, `shipped` (all weights of the package), shipped weights by name
+            (`subpixel-small`) or by folder (`subpixel-small_bicubic_x2`), or `.keras` files.
+        self_ensemble: whether every network also gets a row with the x8 self-ensemble.
+        seed: of the `realistic` degradation.
+        panels: how many of the best and as many of the worst pictures are drawn, each set.
+        timing: how seconds and memory are measured.
+        keep_as: name of the file in `docs/results` that keeps the summary; null keeps none.
+    """
+
+    folders: dict[str, str]
+    root: str | None
+    protocols: Annotated[list[Protocol], BeforeValidator(_listed)] = Field(min_length=1)
+    scales: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_listed)] = Field(
+        min_length=1
+    )
+    models: Words
+    self_ensemble: bool
+    seed: int = Field(ge=0)
+    panels: int = Field(ge=1)
+    timing: TimingParameters
+    keep_as: str | None = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+
+class LiteratureRow(Parameters):
+    """Figures that a paper reports, by the `bicubic` protocol.
+
+    Attributes:
+        model: its name.
+        source: the paper.
+        parameters: how many, None where not reported.
+        multiply_adds_g: by scale (`x2`), in 1e9, for an output of 1280x720.
+        scores: by set and scale, Y PSNR in dB and, where reported, SSIM.
+    """
+
+    model: str
+    source: str
+    parameters: int | None
+    multiply_adds_g: dict[str, float]
+    scores: dict[str, dict[str, Annotated[list[float], Field(min_length=1, max_length=2)]]]
+
+
+class LiteratureParameters(Parameters):
+    """Rows quoted beside ours.
+
+    Attributes:
+        rows: in the order of the table.
+    """
+
+    rows: list[LiteratureRow]

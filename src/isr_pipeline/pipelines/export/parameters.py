@@ -1,0 +1,19 @@
+"""Parameters of exporting."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from isr_pipeline.parameters import Parameters
+
+
+class ExportParameters(Parameters):
+    """What is written, and how near to Keras it must be.
+
+    Attributes:
+        formats: of the files.
+        maximum_difference: in grey levels of 255, on real pictures, computed in float32.
+    """
+
+    formats: list[Literal["openvino", "onnx", "litert"]] = Field(min_length=1)
+    maximum_difference: float = Field(gt=0)

@@ -1,0 +1,93 @@
+"""docs/results.md, from the measurements that are kept beside it."""
+
+import logging
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.reporting.benchmark import benchmark_markdown, draw_cost_plots, markdown_table
+
+logger = logging.getLogger(__name__)
+
+ABLATION = "ablation"
+ABLATION_COLUMNS = ("variant", "command", "seconds", "machine", "val_psnr_db")
+ROW = ["protocol", "set", "scale", "kind", "model", "trained_against", "self_ensemble"]
+HEAD = """# Results
+
+Written by `kedro run --pipelines=results` from the measurements in [`results/`](results): do not
+edit. Those are written by the benchmark, `kedro run --pipelines=benchmark` with
+`benchmark.keep_as`, in the commands that stand below each protocol's tables. Protocols never share
+a table, as their figures do not compare.
+"""
+
+Partitions = dict[str, Callable[[], pd.DataFrame]]
+
+
+def join_measurements(kept_measurements: Partitions) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All kept benchmarks as one table, and the ablation.
+
+    A row that stands in several files, such as bicubic's, is taken from the last by name.
+
+    Raises:
+        ProjectError: when there is no benchmark, or a table lacks a column.
+    """
+    tables = {name: load() for name, load in sorted(kept_measurements.items())}
+    ablation = tables.pop(ABLATION, pd.DataFrame(columns=list(ABLATION_COLUMNS)))
+    _check(ABLATION, ablation, ABLATION_COLUMNS)
+    if not tables:
+        raise ProjectError(
+            "docs/results holds no benchmark: run kedro run --pipelines=benchmark "
+            "--params=benchmark.keep_as=<name> first"
+        )
+    for name, table in tables.items():
+        _check(name, table, ROW)
+    joined = pd.concat(tables.values(), ignore_index=True)
+    joined["trained_against"] = joined["trained_against"].fillna("")
+    # The rows of one table stay together, in the order of the file that has most to say.
+    joined = joined.drop_duplicates(ROW, keep="last")
+    order = joined["kind"].map({"baseline": 0, "network": 1, "quoted": 2})
+    joined = joined.assign(order=order).sort_values(
+        ["protocol", "set", "scale", "order"], kind="stable"
+    )
+    return joined.drop(columns="order").reset_index(drop=True), ablation
+
+
+def draw_results(results: pd.DataFrame) -> dict[str, Figure]:
+    """PSNR against multiply-adds, a figure for each protocol."""
+    return {f"cost_{name}.png": plot for name, plot in draw_cost_plots(results).items()}
+
+
+def write_results(results: pd.DataFrame, ablation: pd.DataFrame) -> str:
+    """The page: tables by protocol, how each row came about, and the ablation."""
+    parts = [HEAD, benchmark_markdown(results)]
+    for protocol in draw_cost_plots(results):
+        caption = f"PSNR against multiply-adds, protocol {protocol}"
+        parts.append(f"![{caption}](results/cost_{protocol}.png)\n")
+    if not ablation.empty:
+        parts.append("## Ablation\n")
+        parts.append(
+            "PSNR on validation photographs, which are not test photographs: figures compare "
+            "within this table alone.\n"
+        )
+        parts.append(
+            markdown_table(
+                ablation,
+                {
+                    "variant": ("variant", str),
+                    "val_psnr_db": ("validation PSNR, dB", "{:.2f}".format),
+                    "seconds": ("seconds", "{:,.0f}".format),
+                    "command": ("command", "`{}`".format),
+                    "machine": ("machine", str),
+                },
+            )
+            + "\n"
+        )
+    return "\n".join(parts)
+
+
+def _check(name: str, table: pd.DataFrame, columns: list[str] | tuple[str, ...]) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ProjectError(f"docs/results/{name}.csv has no column {', '.join(missing)}")

@@ -1,0 +1,73 @@
+"""Upscaling: find the pictures, enlarge them from file to file, insist on all of them."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference.batch import FAILED, Task, plan, upscale_files
+from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
+
+logger = logging.getLogger(__name__)
+
+
+def list_pictures(parameters: UpscaleParameters) -> pd.DataFrame:
+    """Find the pictures and give each a place in the output folder.
+
+    Returns:
+        `source`, `target` and `problem` of each picture, see `inference.batch.Task`.
+
+    Raises:
+        ProjectError: when no input is named or it holds no picture.
+    """
+    if parameters.input is None:
+        raise ProjectError(
+            "say what to enlarge: kedro run --pipelines=upscale --params=upscale.input=<file or "
+            "folder>,upscale.output=<folder>"
+        )
+    tasks = plan(
+        [Path(parameters.input)],
+        Path(parameters.output),
+        parameters.format and parameters.format.upper(),
+    )
+    rows = [(str(task.source), str(task.target), task.problem) for task in tasks]
+    return pd.DataFrame(rows, columns=["source", "target", "problem"])
+
+
+def upscale_pictures(
+    pictures_to_upscale: pd.DataFrame, parameters: UpscaleParameters
+) -> pd.DataFrame:
+    """Enlarge the pictures; one that fails is left out.
+
+    Returns:
+        One row a picture: `source`, `target`, `status` (`done`, `kept` or `failed`), `reason`,
+        and `width` and `height` of the result.
+    """
+    upscaler = Upscaler(**parameters.model_dump(exclude={"input", "output", "overwrite", "format"}))
+    logger.info("Enlarging x%d with %s", upscaler.scale, upscaler.description)
+    tasks = [
+        Task(Path(row.source), Path(row.target), row.problem)
+        for row in pictures_to_upscale.itertuples(index=False)
+    ]
+    batch = upscale_files(tasks, upscaler, parameters.overwrite, logger.warning)
+    logger.info("%s", batch.summary())
+    table = pd.DataFrame([vars(outcome) for outcome in batch.outcomes])
+    table[["source", "target"]] = table[["source", "target"]].astype(str)
+    return table.sort_values("source", ignore_index=True)
+
+
+def insist_on_results(upscaled_pictures: pd.DataFrame) -> None:
+    """Fail when a picture has no result.
+
+    Raises:
+        ProjectError: saying how many, the first by name.
+    """
+    failed = upscaled_pictures[upscaled_pictures["status"] == FAILED]
+    if len(failed):
+        first = failed.iloc[0]
+        raise ProjectError(
+            f"{len(failed)} of {len(upscaled_pictures)} pictures failed, the first is "
+            f"{first['source']} ({first['reason']}): the catalog entry upscaled_pictures has all"
+        )

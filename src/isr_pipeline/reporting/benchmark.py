@@ -1,0 +1,239 @@
+"""The benchmark's tables in Markdown and its plots of PSNR against cost."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BASELINE, NETWORK, QUOTED = "baseline", "network", "quoted"
+PROTOCOLS = {
+    "bicubic": "Small pictures by antialiased bicubic reduction (MATLAB's `imresize`), the field's "
+    "protocol.",
+    "unsplash": 'Small pictures as the Kaggle data set "Image Super Resolution - from Unsplash" '
+    "makes them: the cell means of its pixelated JPEG files. The input as it is are those files.",
+    "realistic": "Small pictures by random blur, reduction, noise and JPEG with a fixed seed.",
+    "jpeg70": "Small pictures by antialiased bicubic reduction, then a JPEG of quality 70.",
+}
+BORDER = (
+    "Y PSNR and SSIM after cropping a border of `scale` pixels, RGB PSNR over the whole picture; "
+    "all of uint8 pictures, all means of per-picture values."
+)
+NETWORK_COLOUR, QUOTED_COLOUR, BASELINE_COLOUR = "#4477aa", "#cc6677", "#777777"
+
+Formatter = Callable[[Any], str]
+
+
+def main_score(protocol: str) -> str:
+    """What a protocol ranks by: `rgb` for `unsplash`, whose files are colour JPEGs, else `y`."""
+    return "rgb" if protocol == "unsplash" else "y"
+
+
+def markdown_table(table: pd.DataFrame, formats: dict[str, tuple[str, Formatter]]) -> str:
+    """A table in Markdown.
+
+    Args:
+        table: holds the columns of `formats`.
+        formats: heading and text of each column that is shown; columns without any value are not.
+    """
+    shown = {name: form for name, form in formats.items() if table[name].notna().any()}
+    lines = [
+        "| " + " | ".join(heading for heading, _ in shown.values()) + " |",
+        "|" + "---|" * len(shown),
+    ]
+    for row in table[list(shown)].itertuples(index=False):
+        cells = [
+            "" if pd.isna(value) else text(value)
+            for value, (_, text) in zip(row, shown.values(), strict=True)
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def benchmark_markdown(summary: pd.DataFrame) -> str:
+    """A section for each protocol: a table for each set, then how every row came about.
+
+    Args:
+        summary: as the benchmark's `summarise_benchmark` gives it, or several of them joined.
+    """
+    sections = []
+    for protocol, rows in _in_order(summary):
+        parts = [f"## Protocol `{protocol}`", f"{PROTOCOLS.get(protocol, '')} {BORDER}".strip()]
+        notes: list[str] = []
+        numbered = rows.assign(how=[_note_number(row, notes) for row in rows.to_dict("records")])
+        for name, of_set in numbered.groupby("set", sort=False):
+            pictures = " or ".join(
+                str(int(number)) for number in sorted(of_set["pictures"].dropna().unique())
+            )
+            parts += [f"### {name} ({pictures} pictures)", _set_table(protocol, of_set)]
+        if notes:
+            parts.append("How the networks were trained:")
+            parts.append("\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)))
+        parts.append(_measured_by(rows))
+        sections.append("\n\n".join(parts))
+    return "\n\n".join(sections) + "\n"
+
+
+def draw_cost_plots(summary: pd.DataFrame) -> dict[str, Figure]:
+    """PSNR against multiply-adds, a figure for each protocol with one panel a set and scale.
+
+    Quoted figures have markers of their own. A protocol without any network has no figure.
+    """
+    figures = {}
+    for protocol, rows in _in_order(summary):
+        groups = [
+            (place, group)
+            for place, group in rows.groupby(["set", "scale"], sort=False)
+            if group.loc[group["kind"] == NETWORK, "multiply_adds_g"].notna().any()
+        ]
+        if not groups:
+            continue
+        columns = min(len(groups), 3)
+        lines = -(-len(groups) // columns)
+        figure = Figure(figsize=(5.4 * columns, 4.2 * lines), layout="constrained")
+        for number, ((name, scale), group) in enumerate(groups):
+            axes = figure.add_subplot(lines, columns, number + 1)
+            axes.set_title(f"{name}, x{scale}, {protocol}", fontsize=10)
+            _plot_costs(axes, group, f"psnr_{main_score(protocol)}")
+        figures[protocol] = figure
+    return figures
+
+
+def _in_order(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    known = [name for name in PROTOCOLS if (summary["protocol"] == name).any()]
+    for protocol in known:
+        yield protocol, summary[summary["protocol"] == protocol]
+
+
+def _set_table(protocol: str, rows: pd.DataFrame) -> str:
+    table = rows.assign(model=[_model_cell(row) for row in rows.to_dict("records")])
+    decibels: Formatter = "{:.2f}".format
+    gain: Formatter = "{:+.2f}".format
+    brightness = {"psnr_y": ("Y PSNR", decibels), "ssim_y": ("SSIM", "{:.4f}".format)}
+    if main_score(protocol) == "rgb":
+        quality = {
+            "psnr_rgb": ("RGB PSNR", decibels),
+            "psnr_rgb_median": ("median", decibels),
+            "gain_rgb": ("gain", gain),
+            "gain_rgb_median": ("median gain", gain),
+            **brightness,
+        }
+    else:
+        quality = {**brightness, "gain_y": ("gain", gain)}
+    engines = _engines(table)
+    costs = {f"{name}_seconds": (f"{name} s", _seconds) for name in engines}
+    costs |= {f"{name}_peak_mib": (f"{name} MiB", "{:.0f}".format) for name in engines}
+    return markdown_table(
+        table,
+        {
+            "scale": ("scale", "x{}".format),
+            "model": ("model", str),
+            "parameters": ("parameters", _count),
+            "multiply_adds_g": ("G multiply-adds", "{:.3g}".format),
+            **quality,
+            **costs,
+            "how": ("how", "{:.0f}".format),
+        },
+    )
+
+
+def _model_cell(row: dict[str, Any]) -> str:
+    if row["kind"] == QUOTED:
+        return f"*{row['model']}, quoted: {row['source']}*"
+    if row["kind"] == BASELINE:
+        return str(row["model"])
+    name = f"**{row['model']}{'+' if row['self_ensemble'] else ''}**"
+    against = row["trained_against"]
+    foreign = isinstance(against, str) and against not in ("", row["protocol"])
+    ensemble = " (x8 self-ensemble)" if row["self_ensemble"] else ""
+    return name + (f", trained against `{against}`" if foreign else "") + ensemble
+
+
+def _note_number(row: dict[str, Any], notes: list[str]) -> float:
+    if row["kind"] != NETWORK:
+        return math.nan
+    known: dict[str, Any] = {
+        name: row.get(f"training_{name}")
+        for name in ("data", "command", "seconds", "machine")
+        if not pd.isna(row.get(f"training_{name}"))
+    }
+    parts = [f"`{known['command']}`"] if "command" in known else []
+    parts += [f"on {known['data']}"] if "data" in known else []
+    parts += [f"{float(known['seconds']):,.0f} seconds"] if "seconds" in known else []
+    parts += [f"on {known['machine']}"] if "machine" in known else []
+    note = ", ".join(parts) or "not recorded"
+    if note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1
+
+
+def _measured_by(rows: pd.DataFrame) -> str:
+    runs = rows[["command", "machine"]].dropna().drop_duplicates()
+    commands = "; ".join(f"`{run.command}` on {run.machine}" for run in runs.itertuples())
+    parts = [f"Measured by {commands}."]
+    sizes = rows.loc[rows["kind"] == NETWORK, "output_size"].dropna().unique()
+    if len(sizes):
+        parts.append(
+            f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels, memory "
+            "is the peak of a process that makes nothing but this picture, libraries included."
+        )
+    loads = rows.loc[rows["kind"] == NETWORK, "load"].dropna().unique()
+    if len(loads) and _engines(rows):
+        parts.append(
+            "Load of the machine before timing: "
+            f"{' and '.join(f'{load:.1f}' for load in loads)} (idle: 0)."
+        )
+    for engine in _engines(rows):
+        precisions = sorted(rows[f"{engine}_precision"].dropna().unique())
+        if precisions:
+            parts.append(f"{engine} computed in {' and '.join(precisions)}.")
+    if (rows["kind"] == QUOTED).any():
+        parts.append("Rows in italics are quoted from the papers, not measured here.")
+    return " ".join(parts)
+
+
+def _engines(table: pd.DataFrame) -> list[str]:
+    return [name.removesuffix("_peak_mib") for name in table if name.endswith("_peak_mib")]
+
+
+def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
+    for kind, marker, colour, label in (
+        (NETWORK, "o", NETWORK_COLOUR, "measured here"),
+        (QUOTED, "x", QUOTED_COLOUR, "quoted"),
+    ):
+        points = rows[(rows["kind"] == kind) & rows["multiply_adds_g"].notna()]
+        points = points[points[score].notna()]
+        if points.empty:
+            continue
+        axes.scatter(
+            points["multiply_adds_g"], points[score], marker=marker, color=colour, label=label
+        )
+        for point in points.to_dict("records"):
+            name = f"{point['model']}{'+' if point['self_ensemble'] else ''}"
+            axes.annotate(
+                name,
+                (point["multiply_adds_g"], point[score]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
+                color=colour,
+            )
+    bicubic = rows.loc[(rows["kind"] == BASELINE) & (rows["model"] == "bicubic"), score]
+    for value in bicubic:
+        axes.axhline(value, color=BASELINE_COLOUR, ls="--", lw=1, label="bicubic")
+    axes.set_xscale("log")
+    axes.set_xlabel("multiply-adds, 1e9")
+    axes.set_ylabel("RGB PSNR, dB" if score == "psnr_rgb" else "Y PSNR, dB")
+    axes.margins(x=0.18, y=0.1)  # room for the names
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.0f} K"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

@@ -1,0 +1,93 @@
+import struct
+
+import pytest
+from PIL import Image
+
+from isr_pipeline.imaging.exif import (
+    EXIF_POINTER,
+    ExifError,
+    byte_order,
+    descriptive_part,
+    exif_bytes,
+    orientation_of,
+    read_directory,
+    with_size,
+)
+
+
+def camera_exif(order="II", orientation=6, width=40, height=30) -> bytes:
+    """EXIF data as a camera writes it, with a maker's note and a place."""
+    exif = Image.Exif()
+    exif.endian = "<" if order == "II" else ">"
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model 1", orientation
+    exif.get_ifd(0x8769).update(
+        {0x829A: (1, 250), 0x9003: "2026:11:23 10:00:00", 0x927C: b"\x00maker's own\xff" * 3}
+        | {0xA002: width, 0xA003: height}
+    )
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.5), 3: "E", 4: (13.0, 24.0, 1.0)})
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def read_by_pillow(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(data)
+    return exif
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_sizes_are_corrected_and_nothing_else_moves(order):
+    data = camera_exif(order)
+    corrected = with_size(data, 80, 70_000)
+    assert len(corrected) == len(data)
+    assert sum(a != b for a, b in zip(data, corrected, strict=True)) <= 20
+    before, after = read_by_pillow(data), read_by_pillow(corrected)
+    taken = after.get_ifd(0x8769)
+    assert (taken[0xA002], taken[0xA003]) == (80, 70_000)  # the second needs a longer type
+    assert taken[0x927C] == before.get_ifd(0x8769)[0x927C]
+    assert after.get_ifd(0x8825) == before.get_ifd(0x8825)
+    assert dict(after) == dict(before)
+
+
+def test_the_orientation_is_changed_only_when_asked():
+    data = camera_exif()
+    assert orientation_of(data) == 6
+    assert orientation_of(with_size(data, 8, 8)) == 6
+    assert orientation_of(with_size(data, 8, 8, orientation=1)) == 1
+    assert orientation_of(None) == 1
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_directories_are_written_as_they_were_read(order):
+    data = camera_exif(order)
+    again = exif_bytes(read_directory(data), byte_order(data))
+    before, after = read_by_pillow(data), read_by_pillow(again)
+    for below in (0x8769, 0x8825):
+        assert after.get_ifd(below) == before.get_ifd(below)
+    assert after[0x0110] == "Model 1"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"II*\0",
+        b"JUNK" + bytes(40),
+        b"II*\0" + struct.pack("<L", 4_000_000_000),
+        b"II*\0" + struct.pack("<LH", 8, 60_000) + bytes(30),
+        # a directory that holds itself
+        b"II*\0" + struct.pack("<LHHHLLL", 8, 1, EXIF_POINTER, 4, 1, 8, 0),
+    ],
+)
+def test_damaged_data_is_refused_or_left_as_it_is(data):
+    assert with_size(data, 5, 5) == data
+    assert orientation_of(data) == 1
+    if not data.startswith(b"II*\0" + struct.pack("<LHH", 8, 1, EXIF_POINTER)):
+        with pytest.raises(ExifError):
+            read_directory(data)
+
+
+def test_what_a_tiff_says_of_its_samples_is_not_taken_along(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (4, 3)).save(path, tiffinfo={0x010E: "a title", 0x013B: "somebody"})
+    kept = read_directory(descriptive_part(path.read_bytes()))
+    assert set(kept) == {0x010E, 0x013B}

@@ -1,0 +1,375 @@
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import made_photograph
+from imaging.test_files import png
+from inference.doubles import LocalEngine
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.decode import UnusablePictureError
+from isr_pipeline.imaging.files import read_picture
+from isr_pipeline.inference import batch as module
+from isr_pipeline.inference.batch import plan, read_whole, shown, upscale_files
+from isr_pipeline.inference.upscaler import Upscaler
+
+RGB = made_photograph(24, 36, seed=5)
+
+
+def save(path, values=RGB, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **options)
+    return path
+
+
+def upscaler(engine=None, **options):
+    return Upscaler(engine or LocalEngine(), 2, **options)
+
+
+def run(inputs, output, file_format=None, **options):
+    lines = []
+    tasks = plan(inputs, output, file_format)
+    batch = upscale_files(tasks, upscaler(), report=lines.append, **options)
+    return batch, lines
+
+
+def files_in(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two nested pictures, a hidden one, and a text."""
+    save(tmp_path / "photos/one.jpg")
+    save(tmp_path / "photos/summer/two.PNG")
+    save(tmp_path / "photos/.hidden/three.jpg")
+    (tmp_path / "photos/notes.txt").write_text("no picture")
+    return tmp_path / "photos"
+
+
+def test_names_and_structure_are_kept(photos, tmp_path):
+    batch, lines = run([photos], tmp_path / "out")
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+    assert (len(batch.outcomes), lines) == (2, [])
+    assert Image.open(tmp_path / "out/summer/two.PNG").size == (72, 48)
+    assert "2 enlarged (0.0 MP in" in batch.summary()
+
+
+def test_what_is_written_is_what_the_upscaler_gives(photos, tmp_path):
+    run([photos], tmp_path / "out")
+    written = np.asarray(Image.open(tmp_path / "out/summer/two.PNG"))
+    assert np.array_equal(written, upscaler()(RGB))
+
+
+def test_an_output_folder_inside_is_not_eaten_and_results_are_kept(photos):
+    output = photos / "larger"
+    first, _ = run([photos], output)
+    before = (output / "one.jpg").stat().st_mtime_ns
+    again, _ = run([photos], output)
+    assert files_in(output) == {"one.jpg", "summer/two.PNG"}
+    assert [o.status for o in first.outcomes] == ["done", "done"]
+    assert [o.status for o in again.outcomes] == ["kept", "kept"]
+    assert (output / "one.jpg").stat().st_mtime_ns == before
+    assert "2 already there" in again.summary()
+    third, _ = run([photos], output, overwrite=True)
+    assert [o.status for o in third.outcomes] == ["done", "done"]
+
+
+def test_the_input_folder_is_no_output_folder(photos, tmp_path):
+    with pytest.raises(ProjectError, match="is an input folder"):
+        plan([photos], photos)
+    link = tmp_path / "link"
+    link.symlink_to(photos)
+    with pytest.raises(ProjectError, match="is an input folder"):
+        plan([photos], link)
+
+
+def test_a_picture_is_never_replaced_by_its_result(photos):
+    before = (photos / "one.jpg").read_bytes()
+    batch, lines = run([photos / "one.jpg"], photos, overwrite=True)
+    assert "would replace the picture itself" in lines[0]
+    assert len(batch.failed) == 1
+    assert (photos / "one.jpg").read_bytes() == before
+
+
+def test_equal_names_do_not_collide(tmp_path):
+    places = ["a/1.jpg", "b/1.jpg", "b/1.png", "c/a/1.jpg"]
+    for n, place in enumerate(places):
+        save(tmp_path / place, np.full((9, 9, 3), 40 * n, np.uint8))
+    a, b, other_a = tmp_path / "a", tmp_path / "b", tmp_path / "c/a"
+    assert [str(t.target) for t in plan([a, b, other_a], tmp_path / "out")] == [
+        str(tmp_path / "out" / name) for name in ("a/1.jpg", "b/1.jpg", "b/1.png", "a_2/1.jpg")
+    ]
+    files = [a / "1.jpg", b / "1.jpg", other_a / "1.jpg"]
+    run(files, tmp_path / "one")
+    assert files_in(tmp_path / "one") == {"a/1.jpg", "a/1_2.jpg", "b/1.jpg"}
+    run([b], tmp_path / "two", "PNG")
+    assert files_in(tmp_path / "two") == {"1_jpg.png", "1_png.png"}
+    assert len(plan([a, a / "1.jpg", a], tmp_path / "out")) == 1  # given three times
+
+
+def test_one_bad_file_does_not_stop_the_others(photos, tmp_path):
+    (photos / "broken.jpg").write_bytes((photos / "one.jpg").read_bytes()[:300])
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "text.webp").write_text("hello")
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    frames[0].save(photos / "film.gif", save_all=True, append_images=frames[1:])
+    batch, lines = run([photos], tmp_path / "out")
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+    reasons = {o.source.name: o.reason for o in batch.failed}
+    assert "Truncated" in reasons["broken.jpg"]
+    assert reasons["empty.png"] == "the file has 0 bytes"
+    assert "no picture format" in reasons["text.webp"]
+    assert "animated" in reasons["film.gif"]
+    assert len(lines) == 4
+    assert all("\n" not in line for line in lines)
+
+
+def test_another_format_turns_the_picture_upright(photos, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(photos / "one.jpg", exif=exif)
+    run([photos / "one.jpg"], tmp_path / "same")
+    same = Image.open(tmp_path / "same/one.jpg")
+    assert (same.size, same.getexif()[0x0112]) == ((72, 48), 6)
+    run([photos / "one.jpg"], tmp_path / "other", "PNG")
+    other = Image.open(tmp_path / "other/one.png")
+    assert (other.size, other.getexif()[0x0112]) == ((48, 72), 1)
+
+
+def test_the_name_says_the_format(photos, tmp_path):
+    save(photos / "still.gif")
+    plain = photos / "plain"
+    plain.write_bytes((photos / "one.jpg").read_bytes())
+    run([photos / "still.gif", plain], tmp_path / "out")
+    assert files_in(tmp_path / "out") == {"still.png", "plain.jpg"}
+    run([photos / "one.jpg"], tmp_path / "big.tiff")
+    assert Image.open(tmp_path / "big.tiff").format == "TIFF"
+    with pytest.raises(ProjectError, match="--format is PNG"):
+        plan([photos / "one.jpg"], tmp_path / "other.tiff", "PNG")
+
+
+def test_sixteen_bits_alpha_and_grey_arrive(tmp_path):
+    deep = (RGB.astype(np.uint16) * 256 + 7)[..., 0]
+    save(tmp_path / "in/deep.png", deep)
+    save(tmp_path / "in/grey.jpg", RGB[..., 0])
+    save(tmp_path / "in/alpha.webp", np.dstack([RGB, RGB[..., 0]]), lossless=True)
+    run([tmp_path / "in"], tmp_path / "out")
+    kinds = {
+        name: read_picture((tmp_path / "out" / name).read_bytes()).samples
+        for name in ("deep.png", "grey.jpg", "alpha.webp")
+    }
+    assert np.array_equal(kinds["deep.png"][..., 0], upscaler()(deep))
+    assert kinds["grey.jpg"].shape == (48, 72, 1)
+    assert kinds["alpha.webp"].shape == (48, 72, 4)
+
+
+def test_links_out_of_the_folder_are_refused_and_those_within_are_not(photos, tmp_path):
+    secret = save(tmp_path / "elsewhere/secret.jpg")
+    (photos / "out.jpg").symlink_to(secret)
+    (photos / "gone.jpg").symlink_to(tmp_path / "nothing")
+    (photos / "album").symlink_to(secret.parent)
+    (photos / "in.jpg").symlink_to(photos / "one.jpg")
+    batch, lines = run([photos], tmp_path / "results")
+    assert files_in(tmp_path / "results") == {"one.jpg", "in.jpg", "summer/two.PNG"}
+    assert {o.source.name for o in batch.failed} == {"out.jpg", "gone.jpg", "album"}
+    assert all("a link out of" in line for line in lines)
+    done, _ = run([photos / "out.jpg"], tmp_path / "named")  # a person who names it means it
+    assert not done.failed
+
+
+def test_a_link_in_the_output_folder_leads_nowhere(photos, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/summer").symlink_to(victim)
+    (tmp_path / "out/.partial.one.jpg").symlink_to(victim / "stolen.jpg")
+    batch, lines = run([photos], tmp_path / "out")
+    assert not list(victim.iterdir())
+    assert "reached by a link out of the output folder" in lines[0]
+    assert [o.source.name for o in batch.failed] == ["two.PNG"]
+    assert Image.open(tmp_path / "out/one.jpg").size == (72, 48)
+
+
+def test_names_full_of_tricks_stay_in_the_folder_and_on_one_line(tmp_path):
+    names = ["..jpg", "a\nb.jpg", "-rf.jpg", "$(id).jpg", "\x1b[31mred.jpg"]
+    for name in names:
+        save(tmp_path / "in" / name.replace("..jpg", "...jpg"), format="JPEG")
+    odd = os.path.join(os.fsencode(tmp_path), b"in", b"\xff.jpg")  # noqa: PTH118  bytes
+    with open(odd, "wb") as file:  # noqa: PTH123
+        file.write(b"nothing")
+    batch, lines = run([tmp_path / "in"], tmp_path / "in" / ".." / "out")
+    assert all(o.target.resolve().is_relative_to(tmp_path / "out") for o in batch.outcomes)
+    assert len(files_in(tmp_path / "out")) == 4  # the hidden one is left out
+    assert len(lines) == 1
+    assert lines[0].isprintable()
+    assert shown("a\nb\x1b") == r"a\nb\x1b"
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(photos, monkeypatch):
+    path, stat, calls = photos / "one.jpg", os.fstat, []
+
+    def growing(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return stat(descriptor)
+
+    monkeypatch.setattr(module.os, "fstat", growing)
+    with pytest.raises(UnusablePictureError, match="changed while it was read"):
+        read_whole(path)
+
+
+def test_bombs_are_refused_before_they_are_unpacked(tmp_path):
+    import resource
+
+    (tmp_path / "bomb.png").write_bytes(png(30_000, 30_000, 8, 2, [bytes(8)]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _, lines = run([tmp_path / "bomb.png"], tmp_path / "out")
+    assert "900 megapixels; the limit is 500" in lines[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_picture_too_large_for_the_memory_says_what_it_needs(photos, tmp_path):
+    save(photos / "large.jpg", np.zeros((2000, 3000, 3), np.uint8))
+    limited = upscaler(max_memory=module.memory.resident() + 60 * 2**20)
+    lines = []
+    tasks = plan([photos], tmp_path / "out")
+    upscale_files(tasks, limited, report=lines.append)
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+    assert "3000x2000 needs" in lines[0]
+    assert "raise --max-memory" in lines[0]
+
+
+def test_a_folder_in_the_place_of_a_result_is_a_failure(photos, tmp_path):
+    (tmp_path / "out/one.jpg").mkdir(parents=True)
+    batch, lines = run([photos], tmp_path / "out")
+    assert lines == [f"{photos}/one.jpg: Is a directory"]
+    assert files_in(tmp_path / "out") == {"summer/two.PNG"}
+    assert len(batch.failed) == 1
+
+
+class FailingEngine(LocalEngine):
+    """Fails at the second picture."""
+
+    def __call__(self, lr):
+        if len(self.shapes) == 1:
+            self.shapes.append(None)
+            raise RuntimeError("out of\nluck")
+        return super().__call__(lr)
+
+
+def test_an_engine_that_fails_costs_one_picture(photos, tmp_path):
+    save(photos / "z.jpg")
+    lines = []
+    batch = upscale_files(
+        plan([photos], tmp_path / "out"), upscaler(FailingEngine()), False, lines.append
+    )
+    assert len(files_in(tmp_path / "out")) == 2
+    assert lines == [f"{photos}/z.jpg: RuntimeError: out of luck"]
+    assert len(batch.failed) == 1
+
+
+def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):
+    class Full:
+        def write(self, rows):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.encode, "open_writer", lambda *arguments: Full())
+    monkeypatch.setattr(Upscaler, "window", lambda self, held: 12)  # many bands
+    batch, lines = run([photos], tmp_path / "out")
+    assert all(line.endswith(": No space left on device") for line in lines)
+    assert len(batch.failed) == 2
+    assert files_in(tmp_path / "out") == set()
+
+
+class InterruptingEngine(LocalEngine):
+    """A person presses Control-C during the third picture."""
+
+    def __call__(self, lr):
+        if len(self.shapes) == 2:
+            raise KeyboardInterrupt
+        return super().__call__(lr)
+
+
+def test_an_interrupted_batch_goes_on_where_it_stopped(tmp_path):
+    for n in range(12):
+        save(tmp_path / f"in/{n:02}.png")
+    tasks = plan([tmp_path / "in"], tmp_path / "out")
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        upscale_files(tasks, upscaler(InterruptingEngine()))
+    assert files_in(tmp_path / "out") == {"00.png", "01.png"}  # whole, nothing half
+    assert threading.active_count() == threads
+    engine = LocalEngine()
+    batch = upscale_files(tasks, upscaler(engine))
+    assert len(engine.shapes) == 10
+    assert [o.status for o in batch.outcomes].count("kept") == 2
+    assert len(files_in(tmp_path / "out")) == 12
+
+
+def test_reading_network_and_writing_work_at_the_same_time(tmp_path, monkeypatch):
+    """Each takes 50 ms a picture; one after the other ten pictures would take 1.5 s."""
+    for n in range(10):
+        save(tmp_path / f"in/{n}.png")
+
+    class Slow(LocalEngine):
+        def __call__(self, lr):
+            time.sleep(0.05)
+            return super().__call__(lr)
+
+    def slow_read(data, limit):
+        time.sleep(0.05)
+        return read_picture(data, limit)
+
+    opened = module.encode.open_writer
+
+    def slow_open(*arguments):
+        time.sleep(0.05)
+        return opened(*arguments)
+
+    monkeypatch.setattr(module, "read_picture", slow_read)
+    monkeypatch.setattr(module.encode, "open_writer", slow_open)
+    batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), upscaler(Slow()))
+    assert len(batch.outcomes) == 10
+    assert batch.seconds < 1.2
+
+
+def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
+    for n in range(6):
+        save(tmp_path / f"in/{n}.jpg", np.zeros((300, 400, 3), np.uint8))
+    inside, most = [0], [0]
+    take, give = module._Gate.take, module._Gate.give
+
+    def taking(self, cost):
+        taken = take(self, cost)
+        inside[0] += cost
+        most[0] = max(most[0], inside[0])
+        return taken
+
+    def giving(self, cost):
+        inside[0] -= cost
+        give(self, cost)
+
+    monkeypatch.setattr(module._Gate, "take", taking)
+    monkeypatch.setattr(module._Gate, "give", giving)
+    limited = upscaler(max_memory=module.memory.resident() + 30 * 2**20)
+    batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), limited)
+    assert not batch.failed
+    assert 0 < most[0] <= 30 * 2**20
+    assert inside[0] == 0
+
+
+def test_nothing_to_enlarge_is_said(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProjectError, match="no picture in"):
+        plan([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(ProjectError, match="there is no"):
+        plan([tmp_path / "missing"], tmp_path / "out")
+    file = save(tmp_path / "a.jpg")
+    with pytest.raises(ProjectError, match="is a file: name a folder"):
+        plan([tmp_path, file], file)

@@ -1,0 +1,71 @@
+import os
+
+import pytest
+
+from inference.doubles import write_card, write_champion
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference.models import choose, table
+
+
+def test_without_anything_the_error_says_what_to_do(no_weights):
+    with pytest.raises(ProjectError, match=r"no shipped weights for realistic.*kedro run"):
+        choose(None, 2, "realistic", no_weights.working)
+
+
+def test_shipped_weights_are_taken_by_scale_and_degradation(no_weights):
+    write_card(no_weights.shipped, "subpixel-small", "realistic", [2])
+    write_card(no_weights.shipped, "subpixel-small", "bicubic", [2])
+    for degradation in ("realistic", "bicubic"):
+        source = choose(None, 2, degradation, no_weights.working)
+        assert (source.model.name, source.model.degradation) == ("subpixel-small", degradation)
+        assert degradation in source.description
+    assert choose("subpixel-small", 2, "bicubic", no_weights.working).degradation == "bicubic"
+    with pytest.raises(ProjectError, match="scale 3"):
+        choose("subpixel-small", 3, "bicubic", no_weights.working)
+
+
+def test_a_champion_goes_first_where_it_was_trained_for_this(no_weights):
+    write_card(no_weights.shipped, "subpixel-small", "realistic", [2, 4])
+    place = write_champion(no_weights.working, "photos", "realistic", [2])
+    assert choose(None, 2, "realistic", no_weights.working).model == place / "network.keras"
+    assert choose(None, 4, "realistic", no_weights.working).model.name == "subpixel-small"
+
+
+def test_a_champion_for_another_degradation_comes_after_shipped_weights(no_weights):
+    place = write_champion(no_weights.working, "sample", "bicubic", [2])
+    chosen = choose(None, 2, "realistic", no_weights.working)  # nothing is shipped
+    assert chosen.model == place / "network.keras"
+    assert "champion of sample for bicubic pictures" in chosen.description
+    write_card(no_weights.shipped, "autoencoder", "realistic", [2])
+    assert choose(None, 2, "realistic", no_weights.working).model.name == "autoencoder"
+    assert choose("champion", 2, "realistic", no_weights.working).model == place / "network.keras"
+    with pytest.raises(ProjectError, match="no champion for scale 6"):
+        choose("champion", 6, "realistic", no_weights.working)
+
+
+def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):
+    for age, source in ((100, "older"), (0, "newer")):
+        place = write_champion(no_weights.working, source, "bicubic", [2])
+        time = place.stat().st_mtime - age
+        os.utime(place / "record.json", (time, time))
+    (no_weights.working / "data/06_models/half/champion").mkdir(parents=True)
+    (no_weights.working / "data/06_models/half/champion/record.json").write_text("{")
+    assert "newer" in choose("champion", 2, "bicubic", no_weights.working).description
+
+
+def test_a_file_or_a_champions_folder_can_be_named(no_weights):
+    place = write_champion(no_weights.working, "photos", "bicubic", [2])
+    for name in (place, place / "network.keras"):
+        assert choose(name, 2, "bicubic", no_weights.working).model == place / "network.keras"
+    with pytest.raises(ProjectError, match=r"there is no network nothing\.keras"):
+        choose("nothing.keras", 2, "bicubic", no_weights.working)
+
+
+def test_the_table_has_champion_and_shipped_weights(no_weights):
+    scores = [{"set": "Set5", "scale": 2, "psnr_y": 37.512}]
+    write_card(no_weights.shipped, "subpixel-small", "bicubic", [2], scores=scores)
+    write_champion(no_weights.working, "photos", "unsplash", [2, 4])
+    assert table(no_weights.working)[1:] == [
+        ("champion", "x2 x4", "unsplash", "777", "test x2 32.00 dB RGB, test x4 34.00 dB RGB"),
+        ("subpixel-small", "x2", "bicubic", "12,345", "Set5 x2 37.51 dB"),
+    ]

@@ -1,0 +1,111 @@
+import math
+
+import pandas as pd
+import pytest
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.pipelines.results.nodes import draw_results, join_measurements, write_results
+
+TRAINING = {
+    "training_data": "92 photographs",
+    "training_command": "kedro run --env=weights",
+    "training_seconds": 7200.0,
+    "training_machine": "2 cores of a desk",
+}
+PLACE = {"protocol": "bicubic", "set": "Set5", "scale": 2, "pictures": 5}
+RUN = {"command": "kedro run --pipelines=benchmark", "machine": "this machine"}
+
+
+def row(kind, model, psnr, **more):
+    figures = {"psnr_y": psnr, "ssim_y": 0.95, "gain_y": psnr - 33.66}
+    figures |= {"psnr_rgb": psnr - 2, "psnr_rgb_median": psnr - 2.1}
+    figures |= {"gain_rgb": psnr - 33.66, "gain_rgb_median": psnr - 33.7}
+    base = {"kind": kind, "model": model, "trained_against": math.nan, "self_ensemble": False}
+    return {**PLACE, **RUN, **base, **figures, **more}
+
+
+def network(model, psnr, **more):
+    cost = {"parameters": 140_000, "multiply_adds_g": 31.2, "output_size": "1280x720"}
+    cost |= {
+        "keras_seconds": 0.34,
+        "keras_peak_mib": 900.0,
+        "load": 0.25,
+        "keras_precision": "float32",
+    }
+    return row("network", model, psnr, trained_against="bicubic", **{**cost, **TRAINING, **more})
+
+
+def kept(**tables):
+    return {name: lambda rows=rows: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
+BICUBIC = kept(bicubic=[row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5)])
+
+
+def test_every_row_names_its_command_data_seconds_and_machine():
+    page = write_results(*join_measurements(BICUBIC))
+    assert (
+        "| x2 | **subpixel-small** | 140 K | 31.2 | 37.50 | 0.9500 | +3.84 | 0.34 | 900 | 1 |"
+        in page
+    )
+    assert (
+        "1. `kedro run --env=weights`, on 92 photographs, 7,200 seconds, on 2 cores of a desk"
+        in page
+    )
+    assert "Measured by `kedro run --pipelines=benchmark` on this machine." in page
+    assert "Load of the machine before timing: 0.2 (idle: 0)." in page
+    assert "keras computed in float32." in page
+    assert "do not edit" in page.replace("\n", " ")
+    assert "## Ablation" not in page
+
+
+def test_several_files_make_one_page_with_each_row_once():
+    more = kept(
+        a=[row("baseline", "bicubic", 33.60), network("subpixel-tiny", 36.9)],
+        b=[row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5)],
+        c=[network("subpixel-small", 35.0, protocol="unsplash", set="real", pictures=40)],
+    )
+    results, _ = join_measurements(more)
+    assert len(results) == 4
+    bicubic, unsplash = write_results(results, pd.DataFrame()).split("## Protocol ")[1:]
+    assert bicubic.count("| x2 | bicubic |") == 1
+    assert "33.66" in bicubic
+    assert "33.60" not in bicubic
+    assert bicubic.index("bicubic |") < bicubic.index("subpixel-tiny") < bicubic.index("-small**")
+    assert "### real (40 pictures)" in unsplash
+    assert "-tiny" not in unsplash
+
+
+def test_the_ablation_is_a_table_of_its_own():
+    rows = [
+        {"variant": "no EMA", "command": "x", "seconds": 600, "machine": "m", "val_psnr_db": 33}
+    ]
+    page = write_results(*join_measurements({**BICUBIC, **kept(ablation=rows)}))
+    assert "## Ablation" in page
+    assert "| no EMA | 33.00 | 600 | `x` | m |" in page
+
+
+def test_plots_show_measured_and_quoted_figures_apart():
+    quoted = row("quoted", "SRCNN", 36.66, multiply_adds_g=53.0, source="Dong et al. 2014")
+    rows = [row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5), quoted]
+    results, ablation = join_measurements(kept(bicubic=rows))
+    plots = draw_results(results)
+    assert list(plots) == ["cost_bicubic.png"]
+    axes = plots["cost_bicubic.png"].axes[0]
+    assert axes.get_xscale() == "log"
+    points = {c.get_label(): c.get_offsets().tolist() for c in axes.collections}
+    assert points == {"measured here": [[31.2, 37.5]], "quoted": [[53.0, 36.66]]}
+    page = write_results(results, ablation)
+    assert "](results/cost_bicubic.png)" in page
+    assert "*SRCNN, quoted: Dong et al. 2014*" in page
+    assert "Rows in italics are quoted" in page
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(ProjectError, match="no benchmark: run kedro run --pipelines=benchmark"):
+        join_measurements({})
+    wrong = kept(ablation=[{"variant": "a"}])
+    with pytest.raises(ProjectError, match=r"results/ablation.csv has no column command, seconds"):
+        join_measurements({**BICUBIC, **wrong})
+    with pytest.raises(ProjectError, match=r"results/notes.csv has no column protocol"):
+        join_measurements({**BICUBIC, **kept(notes=[{"a": 1}])})

@@ -1,0 +1,109 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from conftest import made_photograph
+from inference.conftest import double_engine, no_weights  # noqa: F401  fixtures
+from inference.doubles import write_card, write_champion
+from isr_pipeline.command_line import main
+
+
+@pytest.fixture
+def isr(no_weights, double_engine):  # noqa: F811
+    """The command in a working folder with one photograph and shipped weights for x2."""
+    write_card(no_weights.shipped, "subpixel-small", "realistic", [2])
+    folder = no_weights.working / "photos"
+    folder.mkdir()
+    Image.fromarray(made_photograph(20, 30, seed=1)).save(folder / "one.jpg")
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+    run.folder, run.opened, run.shipped = no_weights.working, double_engine, no_weights.shipped
+    return run
+
+
+def test_a_folder_is_enlarged_and_the_network_named(isr):
+    result = isr("upscale", "photos", "-o", "out", "--scale", "2")
+    assert result.exit_code == 0
+    assert "x2 with subpixel-small, shipped weights for realistic pictures" in result.stderr
+    assert "1 enlarged" in result.stderr
+    assert Image.open(isr.folder / "out/one.jpg").size == (60, 40)
+
+
+def test_options_reach_the_engine(isr):
+    write_card(isr.shipped, "autoencoder", "bicubic", [2, 3])
+    options = ("-m", "autoencoder", "-d", "bicubic", "--engine", "keras", "--precision", "float32")
+    result = isr("upscale", "photos/one.jpg", "-o", "big.png", "-s", "3", *options)
+    assert result.exit_code == 0, result.stderr
+    (card, *rest) = isr.opened[0]
+    assert (card.name, *rest) == ("autoencoder", 3, "keras", "float32")
+    assert Image.open(isr.folder / "big.png").size == (90, 60)
+
+
+def test_a_bad_file_makes_the_exit_code_1_and_is_listed(isr):
+    (isr.folder / "photos/bad.png").write_bytes(b"")
+    result = isr("upscale", "photos", "-o", "out", "--format", "webp")
+    assert result.exit_code == 1
+    assert "1 enlarged" in result.stderr
+    assert result.stderr.rstrip().endswith("photos/bad.png: the file has 0 bytes")
+    assert Image.open(isr.folder / "out/one.webp").format == "WEBP"
+
+
+def test_a_mistake_is_one_line(isr):
+    for arguments, words in (
+        (("upscale", "nowhere"), "there is no nowhere"),
+        (("upscale", "photos", "-s", "7"), "no shipped weights for realistic at scale 7"),
+        (("upscale", "photos", "--max-memory", "lots"), "'lots' is no amount of memory"),
+        (("compare", "nowhere.jpg"), "nowhere.jpg: No such file"),
+    ):
+        result = isr(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith("Error: ")
+        assert words in result.stderr.splitlines()[-1]
+
+
+def test_models_are_listed(isr):
+    write_champion(isr.folder, "photos", "bicubic", [2])
+    result = isr("models")
+    assert result.exit_code == 0
+    heading, champion, shipped = result.stdout.splitlines()
+    assert heading.split() == ["model", "scales", "degradation", "parameters", "scores"]
+    assert champion.startswith("champion")
+    assert shipped.split()[:4] == ["subpixel-small", "x2", "realistic", "12,345"]
+
+
+def test_compare_writes_a_panel(isr):
+    result = isr("compare", "photos/one.jpg", "--scale", "2", "-o", "panel.png")
+    assert result.exit_code == 0
+    assert Image.open(isr.folder / "panel.png").width > 900
+
+
+def test_the_way_to_the_first_picture_is_short(isr):
+    """What takes seconds to import is not needed to enlarge with an exported model."""
+    code = """
+import sys
+from inference.doubles import LocalEngine
+from pathlib import Path
+import isr_pipeline.command_line
+import isr_pipeline.inference.engines
+from isr_pipeline.inference.batch import plan, upscale_files
+from isr_pipeline import Upscaler
+batch = upscale_files(plan([Path("photos")], Path("out")), Upscaler(LocalEngine(), 2))
+assert not batch.failed
+heavy = {"tensorflow", "keras", "kedro", "mlflow", "pandas", "matplotlib", "scipy", "skimage"}
+print(heavy & set(sys.modules) or "lean")
+"""
+    from conftest import PROJECT
+
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=isr.folder,
+        env={"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT / 'tests'}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout.strip() == "lean", process.stdout + process.stderr
