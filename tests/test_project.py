@@ -19,9 +19,11 @@ from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.export.parameters import ExportParameters
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
+from isr_pipeline.pipelines.ship.parameters import ShipParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.search_space import TuneParameters
 
 MODELS = {
     "ingest": IngestParameters,
@@ -30,7 +32,9 @@ MODELS = {
     "tile": TileParameters,
     "train": TrainParameters,
     "evaluate": EvaluateParameters,
+    "tune": TuneParameters,
     "export": ExportParameters,
+    "ship": ShipParameters,
     "upscale": UpscaleParameters,
     "benchmark": BenchmarkParameters,
     "literature": LiteratureParameters,
@@ -107,6 +111,6 @@ def test_the_constraints_pin_every_dependency_without_an_address():
     assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [*chain(*project["optional-dependencies"].values())]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {item.split(">")[0].split("~")[0].split("<")[0].strip().lower() for item in wanted}
     assert {name.replace("_", "-") for name in names} <= pinned

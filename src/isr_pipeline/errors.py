@@ -6,3 +6,7 @@ class ProjectError(ValueError):
 
     The message is one line that names the file or key and the remedy.
     """
+
+
+class DivergedError(ProjectError):
+    """A training whose figures were never finite: another learning rate may mend it."""

@@ -90,7 +90,7 @@ class TrackingHooks(MlflowHook):
         parameters = self._context.config_loader["parameters"]
         tracking.log_parameters({k: v for k, v in parameters.items() if k in used})
         tags = {"environment": str(run_params.get("env") or "base")}
-        if "train" in used:  # the name that the UI shows; without training it is the pipelines'
+        if used & {"train", "tune"} == {"train"}:  # the name in the UI; else it is the pipelines'
             tags["mlflow.runName"] = str(parameters["train"]["network"]["name"])
         tracking.log_tags(tags)
 

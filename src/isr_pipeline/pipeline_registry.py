@@ -11,6 +11,7 @@ from isr_pipeline.pipelines.results.pipeline import create_pipeline as results
 from isr_pipeline.pipelines.ship.pipeline import create_pipeline as ship
 from isr_pipeline.pipelines.tile.pipeline import create_pipeline as tile
 from isr_pipeline.pipelines.train.pipeline import create_pipeline as train
+from isr_pipeline.pipelines.tune.pipeline import create_pipeline as tune
 from isr_pipeline.pipelines.upscale.pipeline import create_pipeline as upscale
 
 PREPARE = "prepare"
@@ -27,6 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         **rooms,
+        "tune": tune(),
         "benchmark": benchmark(),
         "results": results(),
         "ship": ship(),

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -136,6 +136,40 @@ def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
         else:
             flat[str(key)] = value
     return flat
+
+
+@contextlib.contextmanager
+def nested_run(name: str) -> Iterator[None]:
+    """Record what is logged inside in a run of its own, below the open one.
+
+    Its status tells how the block ended; a block that raises is `KILLED`.
+    """
+    opened = _open_nested(name)
+    status = "KILLED"
+    try:
+        yield
+        status = "FINISHED"
+    finally:
+        if opened:
+            _close_nested(status)
+
+
+@forgiving
+def _open_nested(name: str) -> bool:
+    import mlflow
+
+    experiment = mlflow.active_run().info.experiment_id
+    mlflow.start_run(run_name=name, nested=True, experiment_id=experiment)
+    return True
+
+
+def _close_nested(status: str) -> None:
+    import mlflow
+
+    try:
+        mlflow.end_run(status)  # also when the server is lost: the outer run is current again
+    except Exception as error:
+        give_up(error)
 
 
 @forgiving

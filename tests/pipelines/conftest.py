@@ -22,6 +22,7 @@ from isr_pipeline.sources.kaggle_layout import list_kaggle_layout, write_kaggle_
 from isr_pipeline.storage.pictures import PictureStore, write_pictures
 from isr_pipeline.storage.tiles import read_tiles, write_tiles
 from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.search_space import TuneParameters
 
 
 def default_parameters(room: str) -> dict:
@@ -77,6 +78,10 @@ def train_parameters(**changes) -> TrainParameters:
 
 def evaluate_parameters(**changes) -> EvaluateParameters:
     return EvaluateParameters(**changed(default_parameters("evaluate")["evaluate"], **changes))
+
+
+def tune_parameters(**changes) -> TuneParameters:
+    return TuneParameters(**changed(default_parameters("tune")["tune"], **changes))
 
 
 @pytest.fixture(scope="session")

@@ -183,3 +183,64 @@ def most_detailed_square(picture: Picture, side: int) -> tuple[int, int]:
         )
 
     return max(((y, x) for y in tops for x in lefts), key=detail)
+
+
+def draw_search_history(trials: pd.DataFrame) -> Figure:
+    """PSNR of each trial of a search in the order they ran, with the best so far.
+
+    Args:
+        trials: columns `trial`, `state` (`complete`, `pruned`, ...) and `val_psnr` in dB.
+    """
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for state, colour in (("complete", TRAIN_COLOUR), ("pruned", VALIDATION_COLOUR)):
+        shown = trials[(trials["state"] == state) & trials["val_psnr"].notna()]
+        if len(shown):
+            axes.scatter(shown["trial"], shown["val_psnr"], s=22, color=colour, label=state)
+    complete = trials[trials["state"] == "complete"]
+    if len(complete):
+        best = complete["val_psnr"].cummax()
+        axes.step(complete["trial"], best, where="post", color=TRAIN_COLOUR, label="best so far")
+        axes.legend()
+    axes.set_title("Search for parameters")
+    axes.set_xlabel("trial")
+    axes.set_ylabel("validation PSNR, mean over scales (dB)")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def draw_search_slices(
+    trials: pd.DataFrame, parameters: Sequence[str], logarithmic: Sequence[str] = ()
+) -> Figure:
+    """One panel for each searched parameter: its values against the PSNR they reached.
+
+    Args:
+        trials: columns `trial`, `state`, `val_psnr` in dB and the parameters.
+        parameters: the columns to show.
+        logarithmic: those of them with a logarithmic axis.
+    """
+    figure = Figure(figsize=(3.4 * max(len(parameters), 1), 3.4), layout="constrained")
+    known = trials[trials["val_psnr"].notna()]
+    for number, name in enumerate(parameters):
+        axes = figure.add_subplot(1, len(parameters), number + 1)
+        words = not pd.api.types.is_numeric_dtype(known[name])
+        values = known[name].astype(str) if words else known[name]
+        for state, marker in (("complete", "o"), ("pruned", "x")):
+            rows = known["state"] == state
+            points = axes.scatter(
+                values[rows],
+                known.loc[rows, "val_psnr"],
+                c=known.loc[rows, "trial"],
+                vmin=0,
+                vmax=max(known["trial"].max(), 1),
+                marker=marker,
+            )
+        axes.set_title(name, fontsize=9)
+        if name in logarithmic:
+            axes.set_xscale("log")
+        if number == 0:
+            axes.set_ylabel("validation PSNR (dB)")
+        axes.grid(alpha=0.3)
+    if parameters:
+        figure.colorbar(points, ax=figure.axes, label="trial (cross: pruned)")
+    return figure

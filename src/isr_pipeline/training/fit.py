@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from isr_pipeline.errors import ProjectError
+from isr_pipeline.errors import DivergedError, ProjectError
 from isr_pipeline.networks import at_scale, build_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
@@ -63,7 +63,7 @@ def fit_network(
 
     Raises:
         ProjectError: when the tiles cannot share a batch, when `initial` has nothing in common
-            with the network, or when the training diverges.
+            with the network, or when the training diverges (`DivergedError`).
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
@@ -127,7 +127,7 @@ def fit_network(
         batches.close()  # type: ignore[attr-defined]
 
     if not checkpoints.best.is_file():
-        raise ProjectError(
+        raise DivergedError(
             f"the training diverged: no epoch had a finite {best.monitor}; "
             "lower train.learning_rate.peak"
         )

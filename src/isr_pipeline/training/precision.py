@@ -15,6 +15,11 @@ def choose_precision(precision: str) -> str:
 
 
 def _cpu_has_bfloat16() -> bool:
+    """Whether it pays: oneDNN, which TensorFlow and PyTorch use, is faster with it; XLA slower."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return False
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return False
@@ -25,4 +30,11 @@ def _cpu_has_bfloat16() -> bool:
 def _has_gpu() -> bool:
     import keras
 
-    return any(device.startswith("gpu") for device in keras.distribution.list_devices("gpu"))
+    if keras.backend.backend() == "torch":  # Keras lists no devices for it
+        import torch
+
+        return bool(torch.cuda.is_available())
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX's way to say that there is none
+        return False

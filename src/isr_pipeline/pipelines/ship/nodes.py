@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet
 from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import Network
@@ -26,20 +27,24 @@ def pack_weights(
     name: str = train.network.name
     if name == "subpixel":
         name = f"{name}-{train.network.subpixel.size}"
+    training = {
+        "data": parameters.data,
+        "photographs": len(trained_on),
+        "command": parameters.command,
+        "seconds": round(training_facts["seconds"]),
+        "cpu_seconds": round(training_facts["cpu_seconds"]),
+        "machine": describe_machine(),
+        "backend": training_facts["backend"],
+        "precision": training_facts["precision"],
+        "epochs": training_facts["epochs"],
+    }
+    if parameters.start is not None:
+        former = weights.named(parameters.start)
+        training["started_from"] = {"set": former.id, **former.facts["training"]}
     facts = {
         "name": name,
         "degradation": pair.degradation,
         "licence": parameters.licence,
-        "training": {
-            "data": parameters.data,
-            "photographs": len(trained_on),
-            "command": parameters.command,
-            "seconds": round(training_facts["seconds"]),
-            "cpu_seconds": round(training_facts["cpu_seconds"]),
-            "machine": describe_machine(),
-            "backend": training_facts["backend"],
-            "precision": training_facts["precision"],
-            "epochs": training_facts["epochs"],
-        },
+        "training": training,
     }
     return WeightSet(network, facts)

@@ -10,8 +10,10 @@ class ShipParameters(Parameters):
         data: the photographs that it was trained on, in words.
         licence: under which the weights may be used.
         command: that makes the set again.
+        start: name of the shipped set that its training began with, or null.
     """
 
     data: str
     licence: str
     command: str
+    start: str | None

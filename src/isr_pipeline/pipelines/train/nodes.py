@@ -32,13 +32,7 @@ def train_network(
     Raises:
         ProjectError: when the tiles were laid over other pairs or another split.
     """
-    key = ["photograph", "scale", "split"]
-    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
-    laid = set(tiles[key].drop_duplicates().astype(str).itertuples(index=False, name=None))
-    if not laid <= set(usable[key].astype(str).itertuples(index=False, name=None)):
-        raise ProjectError(
-            "the tiles belong to other pairs or another split: run kedro run --pipelines=tile first"
-        )
+    usable = pairs_of_tiles(tiles, pairs)
     import_keras()
     from isr_pipeline.training.fit import fit_network
 
@@ -48,6 +42,22 @@ def train_network(
     used = set(tiles["photograph"].astype(str))
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
     return result.network, result.history, result.facts, sorted(set(originals))
+
+
+def pairs_of_tiles(tiles: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The usable pairs of the splits `train` and `val`, on which the tiles were laid.
+
+    Raises:
+        ProjectError: when the tiles were laid over other pairs or another split.
+    """
+    key = ["photograph", "scale", "split"]
+    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
+    laid = set(tiles[key].drop_duplicates().astype(str).itertuples(index=False, name=None))
+    if not laid <= set(usable[key].astype(str).itertuples(index=False, name=None)):
+        raise ProjectError(
+            "the tiles belong to other pairs or another split: run kedro run --pipelines=tile first"
+        )
+    return usable
 
 
 def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:

@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+from kedro.io import DatasetError
+
+from isr_pipeline import weights
+from isr_pipeline.datasets.weights import WeightSetDataset
+from isr_pipeline.networks import at_scale, build_network
+from isr_pipeline.pipelines.ship.nodes import pack_weights
+from isr_pipeline.pipelines.ship.parameters import ShipParameters
+from pipelines.conftest import pair_parameters, train_parameters
+
+FACTS = {
+    "seconds": 61.7,
+    "cpu_seconds": 100.2,
+    "backend": "tensorflow",
+    "precision": "float32",
+    "epochs": 3,
+}
+
+
+def packed(start=None):
+    network = build_network("subpixel", [2], size="tiny", branches=False)
+    generator = np.random.default_rng(0)
+    network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    train = train_parameters(network__name="subpixel", network__subpixel__size="tiny")
+    ship = ShipParameters(data="these", licence="that", command="kedro run", start=start)
+    pair = pair_parameters(degradation="bicubic", partners="made", scales=[2])
+    return network, pack_weights(network, FACTS, ["a", "b"], train, pair, ship)
+
+
+def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_path, monkeypatch):
+    network, weight_set = packed()
+    picture = np.random.default_rng(1).random((1, 20, 24, 3), np.float32)
+    before = np.asarray(at_scale(network, 2)(picture))
+    WeightSetDataset(str(tmp_path)).save(weight_set)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    shipped = weights.load_network("subpixel-tiny", scale=2, degradation="bicubic")
+    after = np.asarray(at_scale(shipped, 2)(picture))
+    assert 0 < np.abs(after - before).max() < 2e-3 * np.abs(before).max()  # half precision
+    path = tmp_path / "subpixel-tiny_bicubic_x2" / "network.keras"
+    assert path.stat().st_size < 3.2 * network.count_params()
+    training = weights.named("subpixel-tiny_bicubic_x2").facts["training"]
+    assert training["photographs"] == 2
+    assert (training["seconds"], training["cpu_seconds"]) == (62, 100)
+
+
+def test_a_set_that_was_trained_further_tells_what_came_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    WeightSetDataset(str(tmp_path)).save(packed()[1])
+    _, further = packed(start="subpixel-tiny_bicubic_x2")
+    WeightSetDataset(str(tmp_path)).save(further)
+    card = json.loads((tmp_path / "subpixel-tiny_bicubic_x2" / "card.json").read_text())
+    former = card["training"]["started_from"]
+    assert former["set"] == "subpixel-tiny_bicubic_x2"
+    assert former["seconds"] == 62
+
+
+def test_shipped_weights_are_loaded_by_name_not_from_the_catalog(tmp_path):
+    with pytest.raises(DatasetError, match="load_network"):
+        WeightSetDataset(str(tmp_path)).load()
