@@ -443,7 +443,7 @@ class _Run:
             cost = needed
             began = time.perf_counter()
             picture = read_picture(data, MAXIMUM_MEGAPIXELS)
-            samples, extras = _prepared(picture, file_format)
+            samples, extras = prepared(picture, file_format)
             self._batch.busy["decode"] += time.perf_counter() - began
             return _Job(task, samples, extras, file_format, cost)
         except Exception as error:
@@ -539,7 +539,7 @@ class _Run:
                 self._report(f"{shown(task.source)}: {reason}")
 
 
-def _prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:
+def prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:
     """Samples and extras as the format of the result holds them."""
     samples, extras = picture.samples, picture.extras
     if file_format != picture.format:
