@@ -1,6 +1,18 @@
 """What all typed parameters share."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
+
+
+def listed(value: Any) -> Any:
+    """One value, or several with spaces between, as the list that it means.
+
+    A comma on the command line begins the next parameter, so that lists cannot be written there.
+    """
+    if isinstance(value, str):
+        return [int(word) if word.isdigit() else word for word in value.split()]
+    return [value] if isinstance(value, int) else value
 
 
 class Parameters(BaseModel):

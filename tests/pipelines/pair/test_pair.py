@@ -193,6 +193,11 @@ def test_wrong_reductions_are_named(changes, message):
         pair_parameters(**{"partners": "made", **changes})
 
 
+@pytest.mark.parametrize(("written", "meant"), [("2 4", [2, 4]), (3, [3]), ([2, 6], [2, 6])])
+def test_scales_can_be_written_on_the_command_line(written, meant):
+    assert pair_parameters(scales=written).scales == meant
+
+
 def test_the_reports_way_stores_the_files_as_they_are_resized_with_nearest(own_folder, tmp_path):
     photographs = list_kaggle_layout(own_folder)
     parameters = pair_parameters(scales=[2, 4], low_res="pixelated", resize=[60, 72])

@@ -1,25 +1,15 @@
 """Parameters of the benchmark."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from isr_pipeline.parameters import Parameters
+from isr_pipeline.parameters import Parameters, listed
 
 Protocol = Literal["bicubic", "unsplash", "realistic", "jpeg70"]
 
 
-def _listed(value: Any) -> Any:
-    """One value, or several with spaces between, as the list that it means.
-
-    A comma on the command line begins the next parameter, so that lists cannot be written there.
-    """
-    if isinstance(value, str):
-        return [int(word) if word.isdigit() else word for word in value.split()]
-    return [value] if isinstance(value, int) else value
-
-
-Words = Annotated[list[str], BeforeValidator(_listed)]
+Words = Annotated[list[str], BeforeValidator(listed)]
 
 
 class TimingParameters(Parameters):
@@ -33,7 +23,7 @@ class TimingParameters(Parameters):
         together: processes that take turns side by side; each holds one network in one engine.
     """
 
-    engines: Annotated[list[Literal["keras", "openvino"]], BeforeValidator(_listed)]
+    engines: Annotated[list[Literal["keras", "openvino"]], BeforeValidator(listed)]
     height: int = Field(ge=32)
     width: int = Field(ge=32)
     rounds: int = Field(ge=1)
@@ -60,8 +50,8 @@ class BenchmarkParameters(Parameters):
 
     folders: dict[str, str]
     root: str | None
-    protocols: Annotated[list[Protocol], BeforeValidator(_listed)] = Field(min_length=1)
-    scales: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_listed)] = Field(
+    protocols: Annotated[list[Protocol], BeforeValidator(listed)] = Field(min_length=1)
+    scales: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(listed)] = Field(
         min_length=1
     )
     models: Words

@@ -1,11 +1,11 @@
 """Parameters of pairing."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from isr_pipeline.imaging.degradations import Degradation
-from isr_pipeline.parameters import Parameters
+from isr_pipeline.parameters import Parameters, listed
 
 
 class SplitParameters(Parameters):
@@ -53,7 +53,7 @@ class PairParameters(Parameters):
     """How low-resolution pictures come to their originals.
 
     Attributes:
-        scales: the integer factors.
+        scales: the integer factors; on the command line with spaces: `pair.scales=2 4`.
         degradation: the recipe that made, or makes, the small pictures.
         partners: `files` takes the collection's low-resolution files, `made` degrades the
             originals.
@@ -67,7 +67,7 @@ class PairParameters(Parameters):
         agreement: when a file is a partner.
     """
 
-    scales: list[int] = Field(min_length=1)
+    scales: Annotated[list[int], BeforeValidator(listed), Field(min_length=1)]
     degradation: Degradation
     partners: Literal["files", "made"]
     low_res: Literal["small", "pixelated"]
