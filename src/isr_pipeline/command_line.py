@@ -158,5 +158,17 @@ def compare(picture: Path, output: Path, **network: Any) -> None:
     click.echo(shown(output), err=True)
 
 
+@main.command()
+@click.option("--port", default=7860, show_default=True, help="of this machine")
+@click.option(
+    "--max-megapixels", default=50.0, show_default=True, help="larger pictures are refused"
+)
+def serve(port: int, max_megapixels: float) -> None:
+    """Show a page on this machine where pictures can be dropped, enlarged and compared."""
+    from isr_pipeline.page import serve
+
+    serve(port, max_megapixels)
+
+
 if __name__ == "__main__":
     main()

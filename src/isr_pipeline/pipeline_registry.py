@@ -18,7 +18,7 @@ PREPARE = "prepare"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """All pipelines: a run with no name is from `ingest` to `evaluate`, the others are asked for."""
+    """All pipelines; without a name, `ingest` to `evaluate` run, the others are asked for."""
     rooms = {
         "ingest": ingest(),
         "pair": pair(),

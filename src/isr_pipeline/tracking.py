@@ -26,6 +26,17 @@ logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 RECORD = "champion_record.json"
+SERVED_WITH = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "pillow",
+    "opencv-python-headless",
+    "psutil",
+    "tqdm",
+)
+"""What a served network needs beside this package, which goes with it."""
 _lost: set[str] = set()
 
 P = ParamSpec("P")
@@ -337,22 +348,28 @@ def _register(registered_model: str, network: "keras.Model") -> str:
 
 
 def _log_model(network: "keras.Model") -> Any:
+    """Log the network as a pyfunc that takes pictures; the `.keras` file is among its artifacts."""
     import mlflow
-    import mlflow.keras
-    import numpy as np
+    import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ParamSchema, ParamSpec
 
-    picture = (-1, -1, -1, 3)
-    floats = np.dtype(np.float32)
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(floats, picture, "lr")]),
-        outputs=Schema([TensorSpec(floats, picture, str(n)) for n in network.output_names]),
-    )
-    packages = ("isr_pipeline", "tensorflow", "keras", "numpy")
-    return mlflow.keras.log_model(
-        network,
-        name="network",
-        signature=signature,
-        pip_requirements=[f"{name}=={version(name)}" for name in packages],
-    )
+    from isr_pipeline import serving
+    from isr_pipeline.networks import scales_of
+
+    smallest = min(scales_of(network))
+    with tempfile.TemporaryDirectory() as folder, serving.package_copy() as package:
+        file = Path(folder) / "network.keras"
+        network.save(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to add an example, which would be run
+            return mlflow.pyfunc.log_model(
+                name="network",
+                python_model=str(serving.CODE),
+                artifacts={serving.NETWORK: str(file)},
+                code_paths=[str(package)],
+                signature=ModelSignature(
+                    params=ParamSchema([ParamSpec("scale", "long", smallest)])
+                ),
+                pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+            )

@@ -95,11 +95,12 @@ def test_the_model_is_logged_with_signature_and_pins_and_is_champion(client, run
     assert record == saved
     mlflow.set_tracking_uri(f"sqlite:///{run_project.folder}/mlflow.db")
     info = mlflow.models.get_model_info("models:/isr_pipeline_test@champion")
-    assert info.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, -1, -1, 3)
+    assert [(spec.name, spec.default) for spec in info.signature.params] == [("scale", 2)]
     folder = mlflow.artifacts.download_artifacts("models:/isr_pipeline_test@champion")
     requirements = (run_project.folder / folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in requirements)
     assert any(line.startswith("tensorflow==") for line in requirements)
+    assert not any(line.startswith("isr_pipeline") for line in requirements)  # it goes with it
 
 
 def test_a_second_run_does_no_work_twice_and_compares_with_the_champion(run_project, client):

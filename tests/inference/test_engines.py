@@ -89,7 +89,7 @@ def test_a_part_is_bit_for_bit_what_the_whole_gives(which, scale, precision, req
     generator = np.random.default_rng(3)
     for _ in range(12):
         top, left = generator.integers(0, 120, 2) // engine.alignment * engine.alignment
-        bottom, right = (top, left) + generator.integers(1, 60, 2)
+        bottom, right = np.add((top, left), generator.integers(1, 60, 2))
         first_row, first_column = max(top - engine.halo, 0), max(left - engine.halo, 0)
         window = lr[first_row : bottom + engine.halo, first_column : right + engine.halo]
         part = engine(window[None])[0]
@@ -136,9 +136,9 @@ def test_what_cannot_be_run_is_said(subpixel, autoencoder, tmp_path):
         open_engine(subpixel.network, 4)
     with pytest.raises(ProjectError, match="enlarges by 2, not by 3"):
         open_engine(subpixel.folder / "x2.xml", 3)
-    with pytest.raises(ProjectError, match="no OpenVINO graph of .* for scale 4"):
+    with pytest.raises(ProjectError, match=r"no OpenVINO graph of .* for scale 4"):
         open_engine(autoencoder.folder / "network.keras", 4, "openvino")
-    with pytest.raises(ProjectError, match="is no .keras file"):
+    with pytest.raises(ProjectError, match=r"is no \.keras file"):
         open_engine(subpixel.folder / "x2.xml", 2, "keras")
     with pytest.raises(ProjectError, match="was not trained in bfloat16"):
         open_engine(subpixel.network, 2, "keras", "bfloat16")

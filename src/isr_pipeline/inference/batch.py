@@ -443,7 +443,7 @@ class _Run:
             cost = needed
             began = time.perf_counter()
             picture = read_picture(data, MAXIMUM_MEGAPIXELS)
-            samples, extras = _prepared(picture, file_format)
+            samples, extras = prepared(picture, file_format)
             self._batch.busy["decode"] += time.perf_counter() - began
             return _Job(task, samples, extras, file_format, cost)
         except Exception as error:
@@ -459,18 +459,15 @@ class _Run:
         # Some bands wait, one is made and one is written; small pictures are one band.
         band = min(header.height, LARGEST_WINDOW) * header.width * scale**2
         decoding = pixels * (4 if depth == 1 else 16)
-        return (
-            size
-            + decoding
-            + pixels * header.channels * depth
-            + min(4 * band, enlarged) * header.channels * depth
-            + enlarged * encode.BYTES_A_PIXEL.get(file_format, 0)
-        )
+        writing = min(
+            4 * band, enlarged
+        ) * header.channels * depth + enlarged * encode.BYTES_A_PIXEL.get(file_format, 0)
+        return size + pixels * header.channels * depth + max(decoding, writing)
 
     def _enlarge(self, job: _Job) -> None:
         try:
             self._to_write.put(job)
-            bands = self._upscaler.bands(job.samples, job.cost)
+            bands = self._upscaler.bands(job.samples, job.cost - job.samples.nbytes)
             while not job.failed:
                 began = time.perf_counter()
                 band = next(bands, None)
@@ -542,7 +539,7 @@ class _Run:
                 self._report(f"{shown(task.source)}: {reason}")
 
 
-def _prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:
+def prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:
     """Samples and extras as the format of the result holds them."""
     samples, extras = picture.samples, picture.extras
     if file_format != picture.format:

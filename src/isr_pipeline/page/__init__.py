@@ -1,0 +1,135 @@
+"""A page on this machine: drop a picture, choose scale and network, compare, download.
+
+It is served to this machine alone, in one file without anything from elsewhere.
+"""
+
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isr_pipeline import weights
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference.encoded import upscale_encoded
+from isr_pipeline.inference.models import CHAMPION, find_champion
+from isr_pipeline.inference.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+ADDRESS = "127.0.0.1"
+PAGE = Path(__file__).with_name("page.html")
+LARGEST_FILE = 256 * 2**20
+"""Uploads of more bytes are refused while they come in."""
+
+
+def serve(port: int, maximum_megapixels: float) -> None:
+    """Show the page until interrupted.
+
+    Args:
+        port: of this machine.
+        maximum_megapixels: pictures of more are refused.
+
+    Raises:
+        ProjectError: when the extra is not installed or the port is taken.
+    """
+    try:
+        import uvicorn
+    except ImportError:
+        raise ProjectError("isr serve is not installed: pip install 'isr_pipeline[page]'") from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise ProjectError(
+                f"port {port} cannot be used ({error.strerror}): choose another with --port"
+            ) from None
+    app = create_app(Path.cwd(), maximum_megapixels)
+    print(f"http://{ADDRESS}:{port} (Ctrl+C ends it)", flush=True)
+    uvicorn.run(app, host=ADDRESS, port=port, log_level="warning")
+
+
+def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
+    """The page and the two questions that it asks.
+
+    Args:
+        folder: where a champion is looked for.
+        maximum_megapixels: pictures of more are refused.
+    """
+    from fastapi import FastAPI, Request, Response
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app = FastAPI(openapi_url=None)
+    # Another site's script could reach this address under a name of its own.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
+    upscaler = lru_cache(maxsize=2)(Upscaler)
+
+    def refusal(reason: str, status: int) -> Response:
+        return Response(reason, status, media_type="text/plain")
+
+    @app.get("/")
+    def page() -> Response:
+        return Response(PAGE.read_text(), media_type="text/html", headers=HEADERS)
+
+    @app.get("/networks")
+    def networks() -> list[dict[str, Any]]:
+        return available_networks(folder)
+
+    @app.post("/upscale")
+    async def upscale(request: Request, network: str, degradation: str, scale: int) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}":
+            return refusal("only the page itself may ask", 403)
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > LARGEST_FILE:
+                return refusal(f"the file is larger than {LARGEST_FILE >> 20} MiB", 413)
+
+        def work() -> bytes:
+            chosen = upscaler(network, scale, degradation)
+            return upscale_encoded(bytes(data), chosen, maximum_megapixels)
+
+        try:
+            return Response(await run_in_threadpool(work), media_type="image/png")
+        except ProjectError as error:
+            return refusal(str(error), 400)
+
+    return app
+
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+"""The browser itself refuses whatever is not from here."""
+
+
+def available_networks(folder: Path) -> list[dict[str, Any]]:
+    """What can be chosen: `network`, `degradation`, `scales` and a `label` each, the best first."""
+    champion = find_champion(folder)
+    found = []
+    if champion is not None:
+        scales = sorted(int(name.removeprefix("x")) for name in champion.record["psnr_rgb"])
+        found.append((CHAMPION, str(champion.degradation), scales))
+    order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
+    cards = sorted(weights.available(), key=lambda card: order.get(card.name, len(order)))
+    # Sets of one scale each are one choice.
+    merged: dict[tuple[str, str], set[int]] = {}
+    for card in cards:
+        merged.setdefault((card.name, card.degradation), set()).update(card.scales)
+    found += [(name, kind, sorted(scales)) for (name, kind), scales in merged.items()]
+    return [
+        {
+            "network": name,
+            "degradation": degradation,
+            "scales": scales,
+            "label": f"{name}, for {degradation} pictures",
+        }
+        for name, degradation, scales in found
+    ]

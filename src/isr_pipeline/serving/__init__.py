@@ -1,0 +1,124 @@
+"""The champion as a service of `mlflow models serve`: pictures in, larger pictures out.
+
+MLflow gets code, not a pickle: `model_code.py`, a copy of this package and the network's `.keras`
+file go into the model's folder, and nothing else of the project is needed to serve it.
+"""
+
+import base64
+import binascii
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
+
+from isr_pipeline.errors import ProjectError
+
+if TYPE_CHECKING:
+    from isr_pipeline.inference.upscaler import Upscaler
+
+CODE = Path(__file__).with_name("model_code.py")
+NETWORK = "network"
+MAXIMUM_MEGAPIXELS = 16.0
+"""A picture of more is refused; the environment variable `ISR_MAXIMUM_MEGAPIXELS` goes first."""
+
+
+class _Network:
+    """A network behind MLflow's scoring server.
+
+    Requests, as JSON: `{"inputs": [<base64 of a picture file>, ...]}`, or
+    `{"dataframe_records": [{"picture": <base64>}, ...]}`, answered by PNG files in base64; or
+    `{"inputs": <nested lists>}`, `(height, width, 3)` or `(batch, height, width, 3)`, whole numbers
+    from 0 to 255 or fractions in [0, 1], answered alike. `"params": {"scale": 2}` chooses the
+    scale.
+    """
+
+    def load_context(self, context: Any) -> None:
+        self._network = Path(context.artifacts[NETWORK])
+        self._maximum = float(os.environ.get("ISR_MAXIMUM_MEGAPIXELS", MAXIMUM_MEGAPIXELS))
+        self._upscaler = lru_cache(self._open)
+
+    # Without hints, which MLflow would take for the request's schema.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        try:
+            upscaler = self._upscaler(int((params or {})["scale"]))
+            pictures = _pictures(model_input)
+            if isinstance(pictures, np.ndarray):
+                return self._arrays(pictures, upscaler)
+            return [self._encoded(text, upscaler) for text in pictures]
+        except ProjectError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
+
+    def _open(self, scale: int) -> "Upscaler":
+        from isr_pipeline.inference.upscaler import Upscaler
+
+        return Upscaler(self._network, scale)
+
+    def _encoded(self, text: Any, upscaler: "Upscaler") -> str:
+        from isr_pipeline.inference.encoded import upscale_encoded
+
+        try:
+            data = base64.b64decode(text, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise ProjectError(
+                "a picture is not base64: encode the whole file, without line breaks"
+            ) from None
+        return base64.b64encode(upscale_encoded(data, upscaler, self._maximum)).decode()
+
+    def _arrays(self, pictures: np.ndarray, upscaler: "Upscaler") -> np.ndarray:
+        if pictures.ndim == 3:
+            return self._arrays(pictures[None], upscaler)[0]
+        if pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
+            raise ProjectError(
+                f"an array of shape {pictures.shape} is no picture: give (height, width, 3) or "
+                "(batch, height, width, 3)"
+            )
+        megapixels = pictures.shape[1] * pictures.shape[2] / 1e6
+        if megapixels > self._maximum:
+            raise ProjectError(
+                f"{pictures.shape[2]}x{pictures.shape[1]} is {megapixels:.1f} megapixels; "
+                f"the limit is {self._maximum:g}"
+            )
+        whole = pictures.dtype.kind in "iu"
+        top = 255 if whole else 1
+        if not (pictures.min() >= 0 and pictures.max() <= top):  # false for not-a-number too
+            raise ProjectError(
+                "whole numbers must be from 0 to 255" if whole else "fractions must be in [0, 1]"
+            )
+        kind = np.uint8 if whole else np.float32
+        return np.stack([upscaler(picture) for picture in pictures.astype(kind)])
+
+
+class ServedNetwork(_Network, PythonModel):
+    """See `_Network`: for a method without hints that stood here, MLflow would ask for some."""
+
+
+def _pictures(request: Any) -> list[Any] | np.ndarray:
+    """The encoded pictures of a request, or its array."""
+    if hasattr(request, "columns") or isinstance(request, dict):
+        if "picture" not in request:
+            raise ProjectError('the request has no "picture": see README, Serving')
+        request = np.asarray(request["picture"])
+    array = np.asarray(request)
+    if array.dtype.kind in "iuf":
+        return array
+    return list(array.ravel())
+
+
+@contextmanager
+def package_copy() -> Iterator[Path]:
+    """A copy of this package, without shipped weights, to be put beside a served network."""
+    package = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / package.name
+        ignored = shutil.ignore_patterns("__pycache__", "*.keras", "*.xml", "*.bin")
+        shutil.copytree(package, copy, ignore=ignored)
+        yield copy
