@@ -61,13 +61,13 @@ APPLY = """
     import json, sys
     from pathlib import Path
     import numpy as np
-    from isr_pipeline.datasets.models import KerasModelDataset
+    from isr_pipeline.networks import load_keras_file  # with safe_mode
 
     folder, result = map(Path, sys.argv[1:])
     lr = np.random.default_rng(0).random((1, 13, 10, 3), dtype=np.float32)
     outputs = {}
     for path in sorted(folder.glob("*/network.keras")):
-        for name, sr in KerasModelDataset(str(path)).load().predict(lr, verbose=0).items():
+        for name, sr in load_keras_file(path).predict(lr, verbose=0).items():
             outputs[f"{path.parent.name} {name}"] = sr
     import keras
     print(keras.backend.backend())

@@ -238,6 +238,7 @@ def draw_search_slices(
         axes.set_title(name, fontsize=9)
         if name in logarithmic:
             axes.set_xscale("log")
+        axes.tick_params(axis="x", which="both", labelrotation=45, labelsize=7)
         if number == 0:
             axes.set_ylabel("validation PSNR (dB)")
         axes.grid(alpha=0.3)
