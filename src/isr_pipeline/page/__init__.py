@@ -118,7 +118,11 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
         scales = sorted(int(name.removeprefix("x")) for name in champion.record["psnr_rgb"])
         found.append((CHAMPION, str(champion.degradation), scales))
     order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
-    cards = sorted(weights.available(), key=lambda card: order.get(card.name, len(order)))
+    cards = sorted(
+        weights.available(),
+        # Pictures from the wild come first: they are what people drop.
+        key=lambda card: (card.degradation != "realistic", order.get(card.name, len(order))),
+    )
     # Sets of one scale each are one choice.
     merged: dict[tuple[str, str], set[int]] = {}
     for card in cards:
