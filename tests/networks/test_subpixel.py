@@ -11,7 +11,7 @@ from isr_pipeline.networks import (
     scales_of,
     warm_start,
 )
-from isr_pipeline.networks.cost import multiply_adds_per_pixel
+from isr_pipeline.networks.cost import multiply_adds_per_pixel, receptive_radius
 from isr_pipeline.networks.layers import RepConv2D
 
 MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}
@@ -32,7 +32,9 @@ def test_sizes_keep_their_promise_and_branches_cost_nothing_once_folded(size):
     branched, plain = subpixel(size=size), subpixel(size=size, branches=False)
     assert fold(branched).count_params() == plain.count_params() <= MOST_PARAMETERS[size]
     assert branched.count_params() > 2 * plain.count_params()
-    assert multiply_adds_per_pixel(fold(branched), 2) == multiply_adds_per_pixel(plain, 2)
+    for network in (branched, fold(branched)):
+        assert multiply_adds_per_pixel(network, 2) == multiply_adds_per_pixel(plain, 2)
+        assert receptive_radius(network, 2) == receptive_radius(plain, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import keras
 import pandas as pd
 
 from isr_pipeline.networks import at_scale
-from isr_pipeline.networks.layers import REACH, BicubicUpsampling
+from isr_pipeline.networks.layers import REACH, BicubicUpsampling, RepConv2D
 
 
 def describe_layers(network: keras.Model, scale: int, side: int = 96) -> pd.DataFrame:
@@ -66,6 +66,8 @@ def receptive_radius(network: keras.Model, scale: int) -> int:
         elif isinstance(layer, keras.layers.UpSampling2D):
             jump /= layer.size[0]
             radius += (layer.size[0] - 1) * jump
+        elif isinstance(layer, RepConv2D):
+            radius += jump
         elif isinstance(layer, BicubicUpsampling):
             radius += REACH
     return math.ceil(radius)
@@ -91,6 +93,8 @@ def _multiply_adds(layer: keras.Operation) -> float:
         return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D):
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, RepConv2D):  # as the one convolution that it is once it is folded
+        return math.prod(layer.output.shape[1:3]) * math.prod(layer.square.shape)
     if isinstance(layer, BicubicUpsampling):
         # Counted as the separable filter that it is, 5 taps along each axis.
         return 2 * 5 * math.prod(layer.output.shape[1:])
