@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 
 from isr_pipeline.networks import build_network
@@ -12,6 +13,7 @@ SIZES = {"features": 8, "bottleneck_features": 12, "blocks": 1, "bottleneck_bloc
 
 def shaken_network(name: str, scales: list[int]):
     """A network whose correction is of a trained one's size: some grey levels."""
+    keras.utils.set_random_seed(0)
     sizes = {"autoencoder": SIZES, "subpixel": {"size": "tiny", "branches": True}}
     network = build_network(name, scales, **sizes.get(name, {}))
     generator = np.random.default_rng(1)
