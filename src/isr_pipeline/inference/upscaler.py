@@ -217,6 +217,14 @@ class Upscaler:
         from isr_pipeline.imaging.exif import with_size
         from isr_pipeline.imaging.files import samples_of, srgb_profile
 
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
+            raise ProjectError(f"an image of {frames} frames is not enlarged: give one of them")
+        if image.mode.startswith("I") and "transparency" in image.info:
+            raise ProjectError(
+                "16-bit grey with a transparent level has no alpha in Pillow: give an array "
+                "(height, width, 2) of uint16"
+            )
         try:
             samples = samples_of(image)
         except UnusablePictureError as error:
