@@ -279,7 +279,7 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
     if file_format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
-    dpi, aspect = _resolution(image, data)
+    dpi, aspect = _resolution(image)
     iptc = [payload for name, payload in getattr(image, "applist", []) if name == "APP13"]
     return Extras(
         exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
@@ -295,7 +295,7 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
 
 
 def _resolution(
-    image: Image.Image, data: bytes
+    image: Image.Image,
 ) -> tuple[tuple[float, float] | None, tuple[int, int] | None]:
     """Resolution in dots per inch, and without a unit, as far as the file says so itself."""
     info, dpi, ratio = image.info, image.info.get("dpi"), None
