@@ -85,10 +85,8 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}":
             return refusal("only the page itself may ask", 403)
-        offered = {
-            (n["network"], n["degradation"]): n["scales"] for n in available_networks(folder)
-        }
-        if scale not in offered.get((network, degradation), []):
+        wanted = {"network": network, "degradation": degradation}
+        if not any(n.items() >= wanted.items() and scale in n["scales"] for n in offered()):
             return refusal("there is no such network: choose one of the list", 400)
         data = bytearray()
         async for chunk in request.stream():
