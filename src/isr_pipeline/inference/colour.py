@@ -37,7 +37,7 @@ def hold_mean(enlarged: FloatArray, low_res: FloatArray) -> FloatArray:
         room for what is lacking.
     """
     scale = enlarged.shape[0] // low_res.shape[0]
-    result = np.clip(enlarged, 0, 1)
+    result = np.asarray(np.clip(enlarged, 0, 1), np.float32)
     lacking = _neighbourhood(low_res - _blocks(result, scale))
     # Samples that are full take no more: the others get their share too.
     full = np.where(lacking > 0, _blocks(result >= 1, scale), _blocks(result <= 0, scale))
@@ -46,7 +46,8 @@ def hold_mean(enlarged: FloatArray, low_res: FloatArray) -> FloatArray:
     for row in range(scale):
         for column in range(scale):
             result[row::scale, column::scale] += change
-    return np.clip(result, 0, 1, out=result)
+    np.clip(result, 0, 1, out=result)
+    return result
 
 
 def _blocks(values: NDArray[np.generic], scale: int) -> FloatArray:
