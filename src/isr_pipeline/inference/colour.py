@@ -58,7 +58,8 @@ def _blocks(values: NDArray[np.generic], scale: int) -> FloatArray:
     for row in range(scale):
         for column in range(scale):
             total += values[row::scale, column::scale]
-    return total / np.float32(scale**2)
+    total /= scale**2
+    return total
 
 
 def _neighbourhood(values: FloatArray) -> FloatArray:
