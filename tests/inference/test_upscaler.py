@@ -268,6 +268,6 @@ def test_shipped_networks_keep_the_mean_colour(card, scale):
 
     upscaler = Upscaler(card.name, scale, card.degradation)
     for photograph in (data.coffee(), data.astronaut(), 255 - data.chelsea()):
-        values = np.ascontiguousarray(photograph[::4, ::4])
+        values = np.ascontiguousarray(photograph[:200, 100:340])
         means = upscaler(values).mean((0, 1)) - values.mean((0, 1))
         assert np.abs(means).max() < 0.5
