@@ -112,6 +112,7 @@ def test_temporary_files_of_living_and_of_other_machines_processes_stay(tmp_path
         living = tmp_path / "living" / partial.name
         dead = living.with_name(partial.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
         foreign = living.with_name(dead.name.replace(dead.name.split(".")[2], "0" * 8))
+    assert len({living, dead, foreign}) == 3
     living.parent.mkdir()
     for path in (living, dead, foreign):
         path.touch()

@@ -508,6 +508,7 @@ class _Run:
                 finally:  # what is enlarged is written, unless one interrupts that as well
                     self._to_write.put(None)
                     self._all_written.wait()
+                    writer.join()
             except BaseException:
                 self._abandoned = True
                 self._all_written.wait()

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,12 @@ def _machine() -> str:
 
 @lru_cache(maxsize=1024)  # a process looks once into each folder
 def _sweep(folder: Path) -> None:
-    """Delete the temporary files of processes that are no more."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(".partial.")]
-    for name in names:
-        found = _PARTIAL.fullmatch(name)
-        if found and found[1] == _machine() and not psutil.pid_exists(int(found[2])):
-            (folder / name).unlink(missing_ok=True)
+    """Delete the temporary files of processes that are no more, as far as one may."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found and found[1] == _machine() and not psutil.pid_exists(int(found[2])):
+                (folder / entry.name).unlink(missing_ok=True)
 
 
 @contextmanager
