@@ -5,7 +5,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from conftest import made_photograph
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
@@ -413,3 +413,22 @@ def test_the_limit_is_taken_before_anything_is_unpacked():
 @pytest.mark.parametrize(("megapixels", "status"), [(190, "truncated"), (201, "too_large")])
 def test_the_limit_is_200_megapixels_and_no_other(megapixels, status):
     assert status_of(png(10_000, megapixels * 100, b"\0")) == status
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_transparent_grey_of_few_bits_becomes_white(bits):
+    row = bytes([0, 1 << (8 - bits)])  # one line: its first pixel is 1, the next 0
+    key = png_chunk(b"tRNS", b"\0\1")
+    decoded = decode_picture(png(2, 1, row, bits=bits, extra=key))
+    assert decoded.pixels.tolist() == [[[255] * 3, [0] * 3]]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_deep_grey_tiff_is_turned_once(orientation):
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) << 8
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    grey = Image.fromarray(values)
+    as_png = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(grey, "PNG", exif=exif))))
+    shown = decode_picture(encoded(grey, "TIFF", exif=exif)).pixels[..., 0]
+    assert np.array_equal(shown, np.asarray(as_png) >> 8)

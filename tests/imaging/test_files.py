@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from conftest import made_photograph
 from imaging.test_exif import camera_exif
@@ -20,7 +20,7 @@ from isr_pipeline.imaging.encode import (
     open_writer,
     turned,
 )
-from isr_pipeline.imaging.exif import orientation_of
+from isr_pipeline.imaging.exif import orientation_of, read_directory
 from isr_pipeline.imaging.files import Extras, read_header, read_picture, srgb_profile
 
 RGB = made_photograph(37, 53, seed=4)
@@ -150,10 +150,91 @@ def test_comments_captions_and_colour_chunks_are_kept(tmp_path):
     assert list(again.chunks) == chunks
 
 
+def as_shown(stored, orientation):
+    """The EXIF standard's words: where the stored first row and column are seen."""
+    return {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.swapaxes(0, 1),
+        6: stored[::-1].swapaxes(0, 1),
+        7: stored[::-1, ::-1].swapaxes(0, 1),
+        8: stored[:, ::-1].swapaxes(0, 1),
+    }[orientation]
+
+
+def displayed(data, file_format, deep_colour):
+    """What other programs show of a file, which turn it themselves."""
+    if not deep_colour:
+        with Image.open(io.BytesIO(data)) as image:
+            values = np.asarray(ImageOps.exif_transpose(image))
+        return values if values.ndim == 3 else values[..., None]
+    # OpenCV turns a TIFF of whatever flags, a PNG unless all flags are set
+    flags = cv2.IMREAD_UNCHANGED if file_format == "TIFF" else 6  # any depth, any colour
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)[..., ::-1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("file_format", "channels", "kind"),
+    [
+        ("JPEG", 3, np.uint8),
+        ("WEBP", 3, np.uint8),
+        *(
+            (name, channels, kind)
+            for name in ("PNG", "TIFF")
+            for channels in (1, 3)
+            for kind in (np.uint8, np.uint16)
+        ),
+    ],
+)
+def test_every_orientation_is_shown_as_before(file_format, channels, kind, orientation, tmp_path):
+    stored = RGB[..., :channels] * kind(257 if kind == np.uint16 else 1)
+    exif = camera_exif(orientation=orientation)
+    if kind == np.uint16 and channels == 3:  # Pillow writes none
+        data = written(stored, file_format, tmp_path, Extras(exif=exif))
+    else:
+        image = Image.fromarray(stored.squeeze())
+        options = {"lossless": True} if file_format == "WEBP" else {"quality": 95}
+        data = encoded(image, file_format, exif=b"Exif\0\0" + exif, **options)
+    wanted = as_shown(stored, orientation)
+    deep_colour = kind == np.uint16 and channels == 3
+    shown = displayed(data, file_format, deep_colour)
+    assert shown.shape == wanted.shape
+    assert np.abs(shown.astype(float) - wanted).mean() < 12  # 60 when turned wrongly
+
+    header = read_header(data)
+    assert (header.height, header.width) == stored.shape[:2]
+    for target in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
+        picture = read_picture(data)
+        values, extras = picture.samples, picture.extras
+        if target != file_format:
+            values, extras = turned(values, extras)
+        values = fitted(values, *held(target, values.shape[2], values.dtype.itemsize))
+        values = np.ascontiguousarray(values)
+        result = written(values, target, tmp_path, extras)
+        deep = deep_colour and target in ("PNG", "TIFF")
+        after = displayed(result, target, deep).astype(float)
+        assert after.shape[:2] == wanted.shape[:2], target
+        scale = 257 if wanted.dtype == np.uint16 and after.max() < 256 else 1
+        difference = np.abs(after - wanted.astype(float) / scale).mean()
+        step = 257 if wanted.dtype == np.uint16 and scale == 1 else 1
+        assert difference < 12 * step, target
+
+
+def test_an_orientation_in_a_tiffs_xmp_alone_turns_nothing(tmp_path):
+    xmp = b'<rdf:Description tiff:Orientation="6"/>'
+    data = written(RGB, "TIFF", tmp_path, Extras(xmp=xmp))
+    place = read_directory(data)[0x0112].place - 8
+    data = data[:place] + b"\x0d\x01" + data[place + 2 :]  # another tag in the orientation's place
+    picture = read_picture(data)
+    assert np.array_equal(picture.samples, RGB)
+    assert picture.extras.xmp == xmp
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turning_the_samples_shows_the_same_picture(orientation):
-    from PIL import ImageOps
-
     exif = camera_exif(orientation=orientation)
     data = encoded(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0" + exif)
     picture = read_picture(data)
@@ -187,6 +268,14 @@ def test_a_transparent_colour_becomes_alpha_in_every_depth():
     assert colour.samples.tolist() == [[[1, 2, 3, 0], [4, 5, 6, 65535]]]
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_becomes_alpha(bits):
+    row = bytes([(1 << (8 - bits))])  # the first pixel is 1, those after it are 0
+    data = png(2 if bits < 8 else 1, 1, bits, 0, [row], (b"tRNS", b"\0\1"))
+    assert read_picture(data).samples[0, 0, 1] == 0
+    assert (read_picture(data).samples[0, 1:, 1] == 255).all()
+
+
 def test_cmyk_goes_through_its_profile_or_the_plain_formula():
     cmyk = Image.fromarray(RGB).convert("CMYK")
     plain = read_picture(encoded(cmyk, "TIFF"))
@@ -198,6 +287,112 @@ def test_a_profile_of_another_colour_space_is_not_kept():
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     data = encoded(Image.fromarray(RGB), "PNG", icc_profile=lab)
     assert read_picture(data).extras.icc is None
+
+
+def grey_profile(gamma):
+    curve = struct.pack(">4s4xLH2x", b"curv", 1, round(gamma * 256))
+    white = struct.pack(">4s4x3L", b"XYZ ", 0xF6D6, 0x10000, 0xD32D)
+    begin = 132 + 24
+    table = struct.pack(">L4sLL4sLL", 2, b"wtpt", begin, 20, b"kTRC", begin + 20, len(curve))
+    header = struct.pack(
+        ">L4sL4s4s4s12s4s28s3L48s",
+        *(begin + 20 + len(curve), b"", 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"", b"acsp"),
+        *(b"", 0xF6D6, 0x10000, 0xD32D, b""),
+    )
+    return header + table + white + curve
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8])
+@pytest.mark.parametrize("target", ["WEBP", "TIFF"])
+def test_a_grey_profile_becomes_one_of_rgb_with_the_samples(gamma, target, tmp_path):
+    """Three equal channels are as light as the grey's profile has it."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    profile = grey_profile(gamma)
+    picture = read_picture(encoded(Image.fromarray(ramp), "PNG", icc_profile=profile))
+    rgb = fitted(picture.samples, 3, 1)
+    extras = Extras(icc=picture.extras.icc, lossless=True)
+    again = read_picture(written(rgb, target, tmp_path, extras)).extras.icc
+    assert again is not None
+    opened, srgb = ImageCms.ImageCmsProfile(io.BytesIO(again)), ImageCms.createProfile("sRGB")
+    shown = ImageCms.profileToProfile(Image.fromarray(rgb), opened, srgb, outputMode="RGB")
+    light = (ramp[..., None] / 255.0) ** gamma
+    wanted = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(np.asarray(shown) - 255 * wanted).max() <= 1.2
+
+
+def test_a_grey_profile_without_a_curve_is_not_put_into_colour(tmp_path, caplog):
+    broken = grey_profile(2.0).replace(b"kTRC", b"none")
+    data = written(RGB, "PNG", tmp_path, Extras(icc=broken))
+    assert b"iCCP" not in data
+    assert caplog.messages == [
+        "'x.png': PNG cannot hold all of its ICC profile: what does not fit is left out"
+    ]
+
+
+def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x010E] = "Maker", 6, "words " * 12_000
+    exif.get_ifd(0x8769).update({0x9003: "2026:11:23 10:00:00", 0x927C: b"note" * 9})
+    extras = Extras(
+        exif=exif.tobytes().removeprefix(b"Exif\0\0"),
+        xmp=b"<x>" + b" " * 70_000,
+        comment=b"c" * 70_000,
+        dpi=(70_000.0, 70_000.0),
+    )
+    data = written(RGB, "JPEG", tmp_path, extras)
+    assert caplog.messages == [
+        "'x.jpg': JPEG cannot hold all of its XMP, comment, EXIF, resolution: "
+        "what does not fit is left out"
+    ]
+    with Image.open(io.BytesIO(data)) as image:
+        kept = image.getexif()
+        assert (kept[0x010F], kept[0x0112]) == ("Maker", 6)
+        assert kept.get_ifd(0x8769) == {0x9003: "2026:11:23 10:00:00"}
+        assert 0x010E not in kept
+    for file_format in ("PNG", "TIFF", "WEBP"):
+        again = read_picture(written(RGB, file_format, tmp_path, extras)).extras
+        assert (again.xmp, orientation_of(again.exif)) == (extras.xmp, 6)
+        assert len(again.exif) > 70_000
+    assert len(caplog.messages) == 1
+
+
+def test_a_resolution_is_written_only_if_one_was_read(tmp_path):
+    plain = Image.fromarray(RGB)
+    exif = b"Exif\0\0" + camera_exif()
+    for data in (
+        written(RGB, "TIFF", tmp_path),
+        encoded(plain, "PNG"),
+        encoded(plain, "JPEG", exif=exif),
+    ):
+        extras = read_picture(data).extras
+        assert (extras.dpi, extras.aspect) == (None, None)
+        tiff = read_directory(written(RGB, "TIFF", tmp_path, extras))
+        assert 0x011A not in tiff
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+def test_pixels_that_are_not_square_stay_so(file_format, tmp_path):
+    data = written(RGB, file_format, tmp_path, Extras(aspect=(4, 3)))
+    with Image.open(io.BytesIO(data)) as image:
+        found = {
+            "JPEG": lambda: (image.info["jfif_unit"], *image.info["jfif_density"]),
+            "PNG": lambda: (0, *image.info["aspect"]),
+            "TIFF": lambda: (0, *image.info["resolution"]),
+        }[file_format]()
+        assert found == (0, 4, 3)
+        assert "dpi" not in image.info
+    extras = read_picture(data).extras
+    assert (extras.aspect, extras.dpi) == ((4, 3), None)
+    turned_extras = turned(RGB, Extras(exif=camera_exif(), aspect=(4, 3)))[1]
+    assert turned_extras.aspect == (3, 4)
+
+
+def test_exif_behind_a_pngs_picture_is_found(tmp_path):
+    data = written(RGB, "PNG", tmp_path, Extras(exif=camera_exif()))
+    begin = data.index(b"eXIf") - 4
+    end = begin + 12 + int.from_bytes(data[begin : begin + 4], "big")
+    moved = data[:begin] + data[end:-12] + data[begin:end] + data[-12:]
+    assert orientation_of(read_picture(moved).extras.exif) == 6
 
 
 def test_premultiplied_alpha_is_undone(tmp_path):
@@ -224,6 +419,16 @@ def frames(file_format):
     return encoded(Image.fromarray(RGB), file_format, save_all=True, append_images=others)
 
 
+def deep_grey_alpha_tiff():
+    shorts = {256: (1,), 257: (1,), 258: (16, 16), 259: (1,), 262: (1,), 273: (8,), 277: (2,)}
+    shorts |= {278: (1,), 279: (4,), 338: (2,)}
+    entries = b"".join(
+        struct.pack("<HHL4s", tag, 3, len(values), struct.pack(f"<{len(values)}H", *values))
+        for tag, values in shorts.items()
+    )
+    return b"II*\0" + struct.pack("<L4sH", 12, b"abcd", len(shorts)) + entries + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -236,6 +441,7 @@ def frames(file_format):
         (encoded(Image.fromarray(RGB), "JPEG")[:-400], "truncated"),
         (encoded(Image.fromarray(RGB), "PNG")[:-400], "trunc|PNG"),
         (encoded(Image.new("F", (3, 3)), "TIFF"), "floating-point"),
+        (deep_grey_alpha_tiff(), "16-bit grey with alpha"),
         (encoded(Image.fromarray(np.full((2, 2), 1 << 20, np.int32)), "TIFF"), "32-bit"),
         (png(60_000, 60_000, 8, 2, [bytes(8)]), "3600 megapixels; the limit is 200"),
     ],

@@ -85,8 +85,9 @@ def test_the_page_asks_for_nothing_from_elsewhere(site):
     [
         (CHAMPION, b"", {}, 400, b"0 bytes"),
         (CHAMPION, b"no picture", {}, 400, b"no picture format"),
-        (CHAMPION.replace("=2", "=5"), b"", {}, 400, b"no champion for scale 5"),
-        (CHAMPION.replace("champion", "/etc/passwd"), b"", {}, 400, b"no shipped weights"),
+        (CHAMPION.replace("=2", "=5"), b"", {}, 400, b"no such network"),
+        (CHAMPION.replace("champion", "/etc/passwd"), b"", {}, 400, b"no such network"),
+        (CHAMPION.replace("champion", "a" * 3000), b"", {}, 400, b"no such network"),
         (CHAMPION, b"", {"Origin": "http://elsewhere.example"}, 403, b"only the page itself"),
         (CHAMPION, b"", {"Host": "elsewhere.example"}, 400, b"Invalid host"),
     ],

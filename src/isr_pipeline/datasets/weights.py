@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from isr_pipeline.storage.atomic import replace_folder
+from isr_pipeline.storage.atomic import replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +47,33 @@ class WeightSetDataset(AbstractDataset[WeightSet, None]):
 
     def load(self) -> None:
         raise DatasetError("shipped weights are loaded by name: isr_pipeline.load_network")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class WeightScoresDataset(AbstractDataset[dict[str, list[dict[str, Any]]], None]):
+    """Puts measured scores into the cards of the sets that are there.
+
+    Args:
+        filepath: the folder that holds the sets.
+        metadata: for Kedro-Viz and the like.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: dict[str, list[dict[str, Any]]]) -> None:
+        for name, scores in data.items():
+            path = self._filepath / name / "card.json"
+            if scores and path.is_file():
+                card = json.loads(path.read_text()) | {"scores": scores}
+                with replace_file(path) as partial:
+                    partial.write_text(json.dumps(card, indent=2) + "\n")
+
+    def load(self) -> None:
+        raise DatasetError("scores are read from the cards: isr_pipeline.weights")
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

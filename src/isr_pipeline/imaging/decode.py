@@ -12,6 +12,7 @@ The rule for pictures that are not 8-bit RGB (training pictures are; see `Decode
 """
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from isr_pipeline.imaging.arrays import Picture
+from isr_pipeline.imaging.exif import ExifError, byte_order, read_directory
 
 # `decode_picture` has its own limit; Pillow's, 179 megapixels, would come before it.
 Image.MAX_IMAGE_PIXELS = None
@@ -75,6 +78,7 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
         warnings.simplefilter("ignore")
         with open_image(data, FORMATS, maximum_megapixels) as image:
             file_format, mode = image.format or "unknown", image.mode
+            correct_key(image)
             orientation = _orientation(image)  # before loading, which drops a TIFF's
             image.load()
             pixels, rule = _to_rgb(image, orientation)
@@ -106,7 +110,7 @@ def open_image(
         image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
         if data[:4] in (b"II*\0", b"MM\0*"):
-            raise UnusablePictureError("unsupported", "a kind of TIFF that is not read") from None
+            raise UnusablePictureError("unsupported", _kind_of_tiff(data)) from None
         raise UnusablePictureError("not_an_image", "no picture format that is read here") from None
     except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
         raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
@@ -125,6 +129,30 @@ def open_image(
         except Exception as error:  # Pillow's decoders raise whatever their format raises
             status = "truncated" if "truncated" in str(error).lower() else "corrupt"
             raise UnusablePictureError(status, f"{type(error).__name__}: {error}") from None
+
+
+def _kind_of_tiff(data: bytes) -> str:
+    """What a TIFF holds that Pillow does not read."""
+    try:
+        order, directory = byte_order(data), read_directory(data)
+        bits, count = directory[0x0102].data, directory[0x0115].data
+    except (ExifError, KeyError):
+        return "a kind of TIFF that is not read"
+    if bits == struct.pack(order + "HH", 16, 16) and count[:2] == struct.pack(order + "H", 2):
+        return "16-bit grey with alpha in a TIFF"
+    return "a kind of TIFF that is not read"
+
+
+def correct_key(image: Image.Image) -> None:
+    """Make a PNG's transparent grey of 2 or 4 bits one of 8, as its samples will be.
+
+    Args:
+        image: opened and not loaded yet.
+    """
+    if isinstance(image, PngImageFile) and image.mode == "L" and image.tile:
+        step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+        if "transparency" in image.info:
+            image.info["transparency"] *= step
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+MAKER_NOTE = 0x927C
 ICC_PROFILE, XMP, IPTC = 0x8773, 0x02BC, 0x83BB
 EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER = 0x8769, 0x8825, 0xA005
 POINTERS = (EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER)
@@ -23,7 +25,7 @@ DESCRIPTIVE = frozenset(
 )
 """Tags of a TIFF file's directory that describe the photograph rather than the file's samples."""
 
-SHORT, LONG = 3, 4
+BYTE, SHORT, LONG = 1, 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
@@ -148,10 +150,47 @@ def orientation_of(exif: bytes | None) -> int:
         order = byte_order(exif)
     except ExifError:
         return 1
-    if found is None or found.kind != SHORT or len(found.data) < 2:
+    if found is None or found.kind not in (BYTE, SHORT, LONG):
         return 1
-    (value,) = struct.unpack(order + "H", found.data[:2])
-    return int(value) if value in range(1, 9) else 1
+    value = int.from_bytes(found.data, "little" if order == "<" else "big")
+    return value if len(found.data) == _SIZES[found.kind] and value in range(1, 9) else 1
+
+
+def as_stored(tiff: bytes) -> bytes:
+    """A TIFF file that says that it is upright, for decoders that turn what says otherwise."""
+    if orientation_of(tiff) == 1:
+        return tiff
+    place = read_directory(tiff)[ORIENTATION].place  # of the value, within its entry
+    entry = struct.pack(byte_order(tiff) + "HLHH", SHORT, 1, 1, 0)
+    return tiff[: place - 6] + entry + tiff[place + 4 :]
+
+
+def within(exif: bytes, room: int) -> bytes | None:
+    """EXIF data without its largest values, so that the others fit; None if none do.
+
+    What is kept moves, so that a maker's note, which holds offsets, goes first.
+    """
+    if len(exif) <= room:
+        return exif
+    try:
+        order, directory = byte_order(exif), read_directory(exif)
+    except ExifError:
+        return None
+
+    def without(directory: Directory, limit: int) -> Directory:
+        return {
+            tag: Entry(e.kind, e.data, e.place, e.below and without(e.below, limit))
+            for tag, e in directory.items()
+            if tag != MAKER_NOTE and len(e.data) <= limit
+        }
+
+    limit = room
+    while limit >= 4:
+        smaller = exif_bytes(without(directory, limit), order)
+        if len(smaller) <= room:
+            return smaller
+        limit //= 2
+    return None
 
 
 def with_size(exif: bytes, width: int, height: int, orientation: int | None = None) -> bytes:
@@ -172,7 +211,7 @@ def with_size(exif: bytes, width: int, height: int, orientation: int | None = No
         for tag, found in directory.items():
             if found.below is not None:
                 correct(found.below)
-            elif tag in changes and found.kind in (SHORT, LONG) and len(found.data) <= 4:
+            elif tag in changes and found.kind in (BYTE, SHORT, LONG) and len(found.data) <= 4:
                 value = changes[tag]
                 if found.kind == SHORT and value < 1 << 16:
                     struct.pack_into(order + "H", result, found.place, value)

@@ -16,9 +16,10 @@ What becomes of the kinds of pictures:
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -26,13 +27,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from isr_pipeline.imaging.decode import UnusablePictureError, cmyk_to_rgb, open_image
+from isr_pipeline.imaging.decode import (
+    UnusablePictureError,
+    cmyk_to_rgb,
+    correct_key,
+    open_image,
+)
 from isr_pipeline.imaging.exif import (
     ICC_PROFILE,
+    X_RESOLUTION,
     XMP,
+    Directory,
+    ExifError,
+    as_stored,
     descriptive_part,
     orientation_of,
+    read_directory,
 )
+from isr_pipeline.imaging.profiles import fits
 
 Samples = NDArray[Any]
 """`(height, width, channel)`, uint8 or uint16; by channels grey, grey and alpha, RGB, RGBA."""
@@ -54,6 +66,8 @@ class Extras:
         exif: EXIF data from its TIFF header on.
         icc: the ICC profile that the samples are meant in.
         dpi: horizontal and vertical resolution.
+        aspect: horizontal and vertical resolution in no unit, where they differ: pixels that are
+            not square.
         xmp: XMP packet.
         iptc: Photoshop's resources with IPTC captions: payloads of JPEG APP13 segments.
         comment: a JPEG's.
@@ -64,6 +78,7 @@ class Extras:
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    aspect: tuple[int, int] | None = None
     xmp: bytes | None = None
     iptc: tuple[bytes, ...] = ()
     comment: bytes | None = None
@@ -130,15 +145,18 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
     with _opened(data, maximum_megapixels) as image:
         extras = _extras(image, data)  # before loading, which drops some of it
         is_cmyk = image.mode in ("CMYK", "YCCK")
+        image.info.pop("xmp", None)  # a TIFF is turned by what this says of its orientation
+        correct_key(image)
         image.load()
         if _format(image) == "PNG":  # loading compares no checksums
             with Image.open(io.BytesIO(data)) as again:
                 again.verify()
-        samples = _deep_samples(image, data) if _is_deep(image, data) else samples_of(image)
+        deep = _is_deep(image, data)
+        samples = _deep_samples(image, as_stored(data)) if deep else samples_of(image)
         icc = extras.icc
         if is_cmyk:
             icc = srgb_profile() if icc else None
-        elif icc is not None and not _fits(icc, samples.shape[2]):
+        elif icc is not None and not fits(icc, samples.shape[2]):
             icc = None
         if icc is not extras.icc:
             extras = Extras(**{**vars(extras), "icc": icc})
@@ -188,7 +206,7 @@ def _opened(data: bytes, maximum_megapixels: float) -> Iterator[Image.Image]:
     """Open a picture; what its decoder raises within the block becomes `UnusablePictureError`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with open_image(data, READ, maximum_megapixels) as image:
+        with open_image(as_stored(data), READ, maximum_megapixels) as image:
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":
                 kind = "pages" if image.format == "TIFF" else "frames: animated files"
@@ -253,35 +271,68 @@ def _with_key(samples: NDArray[np.uint16], key: tuple[int, ...]) -> NDArray[np.u
 
 def _extras(image: Image.Image, data: bytes) -> Extras:
     info, file_format = image.info, _format(image)
-    dpi = info.get("dpi")
-    if dpi is not None:
-        dpi = (float(dpi[0]), float(dpi[1]))
-        if not all(0 < value < 1e6 for value in dpi):
-            dpi = None
     exif = info.get("exif")
+    if file_format == "PNG" and exif is None:  # may stand behind the picture
+        exif = next((content for _, content in _png_chunks(data, {b"eXIf"})), None)
     xmp = info.get("xmp")
     icc = info.get("icc_profile")
     if file_format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
+    dpi, aspect = _resolution(image)
     iptc = [payload for name, payload in getattr(image, "applist", []) if name == "APP13"]
     return Extras(
         exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
         icc=icc if isinstance(icc, bytes) and icc else None,
         dpi=dpi,
+        aspect=aspect,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp or None,
         iptc=tuple(iptc),
         comment=info.get("comment") if file_format == "JPEG" else None,
-        chunks=tuple(_png_chunks(data)) if file_format == "PNG" else (),
+        chunks=tuple(_png_chunks(data, PNG_COPIED)) if file_format == "PNG" else (),
         lossless=file_format == "WEBP" and b"VP8L" in (data[12:16], _webp_picture(data)),
     )
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _resolution(
+    image: Image.Image,
+) -> tuple[tuple[float, float] | None, tuple[int, int] | None]:
+    """Resolution in dots per inch, and without a unit, as far as the file says so itself."""
+    info, dpi, ratio = image.info, image.info.get("dpi"), None
+    if image.format == "TIFF":
+        if X_RESOLUTION not in image.tag_v2:  # type: ignore[attr-defined]
+            return None, None  # Pillow says 1
+        ratio = info.get("resolution") if dpi is None else None
+    elif _format(image) == "JPEG":
+        if info.get("jfif_unit") == 0:
+            ratio = info["jfif_density"]
+        if info.get("jfif_unit", 0) == 0 and X_RESOLUTION not in _directory(info.get("exif")):
+            dpi = None  # Pillow says 72
+    elif image.format == "PNG":
+        ratio = info.get("aspect")
+    aspect = None
+    if ratio is not None and all(0 < value < 1e6 for value in ratio) and ratio[0] != ratio[1]:
+        parts = (Fraction(float(ratio[0])) / Fraction(float(ratio[1]))).limit_denominator(1000)
+        if 0 < parts.numerator < 1 << 16:
+            aspect = parts.numerator, parts.denominator
+    if dpi is None or aspect is not None:
+        return None, aspect
+    dpi = float(dpi[0]), float(dpi[1])
+    return (dpi if all(0 < value < 1e6 for value in dpi) else None), None
+
+
+def _directory(exif: bytes | None) -> Directory:
+    try:
+        return read_directory((exif or b"").removeprefix(b"Exif\0\0"))
+    except ExifError:
+        return {}
+
+
+def _png_chunks(data: bytes, wanted: Set[bytes]) -> Iterator[tuple[bytes, bytes]]:
     position = 8
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">L4s", data, position)
-        if kind in PNG_COPIED:
+        if kind in wanted:
             yield kind, data[position + 8 : position + 8 + length]
         position += 12 + length
 
@@ -295,11 +346,6 @@ def _webp_picture(data: bytes) -> bytes:
             return bytes(kind)
         position += 8 + length + length % 2
     return b""
-
-
-def _fits(icc: bytes, channels: int) -> bool:
-    """Whether a profile's colour space is the samples'."""
-    return icc[16:20] == (b"GRAY" if channels < 3 else b"RGB ")
 
 
 def orientation(extras: Extras) -> int:

@@ -88,9 +88,10 @@ def find_champion(folder: Path, scale: int | None = None) -> Source | None:
     for path in folder.glob("data/06_models/*/champion/record.json"):
         try:
             record = json.loads(path.read_text())
-            if scale is None or f"x{scale}" in record["psnr_rgb"]:
+            whole = all(key in record for key in ("network", "protocol", "psnr_rgb"))
+            if whole and (scale is None or f"x{scale}" in record["psnr_rgb"]):
                 found.append((path.stat().st_mtime, path.parent, record))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, TypeError):
             continue  # half a champion is none
     if not found:
         return None
@@ -135,7 +136,7 @@ def table(folder: Path) -> list[tuple[str, ...]]:
                 CHAMPION,
                 " ".join(sorted(record["psnr_rgb"])),
                 str(record["protocol"]),
-                f"{int(record['parameters']):,}",
+                f"{record['parameters']:,}" if "parameters" in record else "",
                 ", ".join(f"test {name} {v:.2f} dB RGB" for name, v in record["psnr_rgb"].items()),
             )
         )

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference import memory
+from isr_pipeline.inference import colour, memory
 from isr_pipeline.inference.back_projection import ITERATIONS, REACH, back_project
+from isr_pipeline.inference.colour import hold_mean
 from isr_pipeline.inference.tiling import (
     LARGEST_WINDOW,
     SMALLEST_PART,
@@ -38,7 +39,8 @@ class Upscaler:
 
     Grey pictures go through the network as three equal channels, whose mean is the result. Colours
     with alpha are multiplied by it before and divided after; alpha goes through the network too
-    and stays within what it is nearby. 16-bit samples stay 16-bit.
+    and stays within what it is nearby. 16-bit samples stay 16-bit. The mean colour of every
+    neighbourhood of an opaque picture is held to the input's, see `inference.colour`.
 
     Args:
         model: name of shipped weights such as `subpixel-small`, `champion`, a `.keras` file, a
@@ -85,7 +87,7 @@ class Upscaler:
         if self_ensemble:
             self._engine = SelfEnsemble(self._engine)
         self._back_projection = back_projection
-        reach = REACH * ITERATIONS if back_projection else 0
+        reach = colour.REACH + (REACH * ITERATIONS if back_projection else 0)
         self.alignment = self._engine.alignment
         self.halo = multiple(max(self._engine.halo + reach, EDGE), self.alignment)
         self._pixel = BYTES_A_PIXEL + BYTES_AN_OUTPUT_PIXEL * scale**2
@@ -179,29 +181,30 @@ class Upscaler:
         side = 2 * self.halo + multiple(SMALLEST_PART, self.alignment)
         return self.max_memory - self.allowance + held + int(side**2 * self._pixel) + 1
 
-    def _colour(self, part: FloatArray) -> FloatArray:
-        """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1]."""
+    def _colour(self, part: FloatArray, hold: bool = True) -> FloatArray:
+        """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1]; `hold` its mean."""
         grey = part.shape[2] == 1
         rgb = np.repeat(part, 3, axis=2) if grey else part
         enlarged = self._engine(np.ascontiguousarray(rgb[None]))[0]
+        enlarged = hold_mean(enlarged, rgb) if hold else np.clip(enlarged, 0, 1)
         if self._back_projection:
             enlarged = back_project(enlarged, rgb, self._degradation)
-        if grey:
-            enlarged = enlarged.mean(axis=2, keepdims=True)
-        return np.clip(enlarged, 0, 1)
+        return enlarged.mean(axis=2, keepdims=True) if grey else enlarged
 
     def _transparent(self, part: FloatArray) -> FloatArray:
         """`(height, width, 2 or 4)`, enlarged without haloes.
 
-        The network sees what light passes. Alpha stays between the least and the greatest nearby,
-        so that what is opaque (or clear) stays so. Colours that are not surrounded by opaque ones
-        stay between those nearby that can be seen: the network's answer to the edge against what
-        is clear is none to show, and a division by little alpha would magnify any error.
+        The network sees what light passes. Means are not held: those of light and of alpha would
+        be changed by different amounts, and their ratio is the colour. Alpha stays between the
+        least and the greatest nearby, so that what is opaque (or clear) stays so. Colours that are
+        not surrounded by opaque ones stay between those nearby that can be seen: the network's
+        answer to the edge against what is clear is none to show, and a division by little alpha
+        would magnify any error.
         """
         scale, colour, alpha = self.scale, part[..., :-1], part[..., -1:]
         least, most = _nearby(alpha, np.minimum, scale), _nearby(alpha, np.maximum, scale)
-        new_alpha = np.clip(self._colour(alpha), least, most)
-        light = np.minimum(self._colour(colour * alpha), new_alpha)
+        new_alpha = np.clip(self._colour(alpha, hold=False), least, most)
+        light = np.minimum(self._colour(colour * alpha, hold=False), new_alpha)
         new_colour = light / np.maximum(new_alpha, np.float32(1e-6))
         seen = alpha > 0
         darkest = _nearby(np.where(seen, colour, np.float32(1)), np.minimum, scale)
@@ -217,6 +220,14 @@ class Upscaler:
         from isr_pipeline.imaging.exif import with_size
         from isr_pipeline.imaging.files import samples_of, srgb_profile
 
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
+            raise ProjectError(f"an image of {frames} frames is not enlarged: give one of them")
+        if image.mode.startswith("I") and "transparency" in image.info:
+            raise ProjectError(
+                "16-bit grey with a transparent level has no alpha in Pillow: give an array "
+                "(height, width, 2) of uint16"
+            )
         try:
             samples = samples_of(image)
         except UnusablePictureError as error:

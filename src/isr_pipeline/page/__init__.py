@@ -66,6 +66,9 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
     upscaler = lru_cache(maxsize=2)(Upscaler)
 
+    def offered() -> list[dict[str, Any]]:
+        return available_networks(folder)
+
     def refusal(reason: str, status: int) -> Response:
         return Response(reason, status, media_type="text/plain")
 
@@ -75,13 +78,16 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
 
     @app.get("/networks")
     def networks() -> list[dict[str, Any]]:
-        return available_networks(folder)
+        return offered()
 
     @app.post("/upscale")
     async def upscale(request: Request, network: str, degradation: str, scale: int) -> Response:
         origin = request.headers.get("origin")
         if origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}":
             return refusal("only the page itself may ask", 403)
+        wanted = {"network": network, "degradation": degradation}
+        if not any(n.items() >= wanted.items() and scale in n["scales"] for n in offered()):
+            return refusal("there is no such network: choose one of the list", 400)
         data = bytearray()
         async for chunk in request.stream():
             data += chunk

@@ -1,10 +1,18 @@
+import json
 import math
 
 import pandas as pd
 import pytest
 
+from isr_pipeline import weights
+from isr_pipeline.datasets.weights import WeightScoresDataset
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.pipelines.results.nodes import draw_results, join_measurements, write_results
+from isr_pipeline.pipelines.results.nodes import (
+    draw_results,
+    join_measurements,
+    score_weights,
+    write_results,
+)
 
 TRAINING = {
     "training_data": "92 photographs",
@@ -40,6 +48,30 @@ def kept(**tables):
 
 
 BICUBIC = kept(bicubic=[row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5)])
+
+
+def test_scores_go_into_the_cards_of_the_weights_that_they_are_of(tmp_path, monkeypatch):
+    card = {"name": "subpixel-small", "degradation": "bicubic", "scales": [2], "files": {}}
+    for scale in (2, 4):
+        folder = tmp_path / f"subpixel-small_bicubic_x{scale}"
+        folder.mkdir()
+        (folder / "card.json").write_text(json.dumps({**card, "scales": [scale], "scores": []}))
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    measured = kept(
+        bicubic=[
+            row("baseline", "bicubic", 33.66),
+            network("subpixel-small", 37.5),
+            network("subpixel-small", 37.6, self_ensemble=True),
+            {**network("subpixel-small", 36.0), "trained_against": "realistic"},
+        ]
+    )
+    results, _ = join_measurements(measured)
+    WeightScoresDataset(str(tmp_path)).save(score_weights(results))
+    weights._cards.cache_clear()
+    first, second = weights.available()
+    assert [score["psnr_y"] for score in first.facts["scores"]] == [37.5]
+    assert first.facts["scores"][0]["set"] == "Set5"
+    assert second.facts["scores"] == []
 
 
 def test_every_row_names_its_command_data_seconds_and_machine():

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.reporting.benchmark import benchmark_markdown, draw_cost_plots, markdown_table
 
@@ -52,6 +54,38 @@ def join_measurements(kept_measurements: Partitions) -> tuple[pd.DataFrame, pd.D
         ["protocol", "set", "scale", "order"], kind="stable"
     )
     return joined.drop(columns="order").reset_index(drop=True), ablation
+
+
+def score_weights(results: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The measured scores of each shipped set of weights, for its card.
+
+    Returns:
+        By the set's name, its rows in the protocol it was trained against: `set` (the pictures),
+        `scale`, `protocol`, `pictures`, `psnr_y`, `ssim_y`, `psnr_rgb` and `gain_rgb`, in dB.
+    """
+    ensembles = results["self_ensemble"].fillna(False).astype(bool)
+    networks = results[(results["kind"] == "network") & ~ensembles]
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for card in weights.available():
+        fitting = networks[
+            (networks["model"] == card.name)
+            & (networks["trained_against"] == card.degradation)
+            & networks["scale"].isin(card.scales)
+        ]
+        scores[card.id] = [
+            {
+                "set": str(row.set),
+                "scale": int(row.scale),
+                "protocol": str(row.protocol),
+                "pictures": int(row.pictures),
+                **{
+                    name: round(float(getattr(row, name)), 4)
+                    for name in ("psnr_y", "ssim_y", "psnr_rgb", "gain_rgb")
+                },
+            }
+            for row in fitting.itertuples()
+        ]
+    return scores
 
 
 def draw_results(results: pd.DataFrame) -> dict[str, Figure]:

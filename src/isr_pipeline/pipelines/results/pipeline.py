@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from isr_pipeline.pipelines.results.nodes import draw_results, join_measurements, write_results
+from isr_pipeline.pipelines.results.nodes import (
+    draw_results,
+    join_measurements,
+    score_weights,
+    write_results,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -14,6 +19,12 @@ def create_pipeline() -> Pipeline:
                 inputs="kept_measurements",
                 outputs=["results", "ablation"],
                 name="join_measurements",
+            ),
+            Node(
+                func=score_weights,
+                inputs="results",
+                outputs="weight_scores",
+                name="score_weights",
             ),
             Node(
                 func=draw_results,

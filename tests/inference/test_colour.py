@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from conftest import made_photograph
+from isr_pipeline.inference.colour import LARGEST, REACH, hold_mean
+
+
+def enlarged_wrongly(low_res, scale, tint, contrast):
+    """Nearest neighbours with a tint and an overshoot at every edge."""
+    sr = np.repeat(np.repeat(low_res, scale, 0), scale, 1) + np.float32(tint)
+    generator = np.random.default_rng(0)
+    return sr + (contrast * generator.normal(size=sr.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_tint_is_taken_out_and_detail_stays(scale):
+    low_res = made_photograph(60, 70, seed=1).astype(np.float32) / 255
+    sr = enlarged_wrongly(low_res, scale, 3 / 255, 0.05)
+    held = hold_mean(sr, low_res)
+    assert np.abs(held.mean((0, 1)) - low_res.mean((0, 1))).max() < 0.1 / 255
+    detail, kept = np.diff(np.clip(sr, 0, 1), axis=0), np.diff(held, axis=0)
+    assert np.abs(detail - kept).max() < 5 / 255
+
+
+def test_what_overshot_white_does_not_darken_the_picture():
+    low_res = np.ones((40, 50, 3), np.float32)
+    low_res[::4] = 0.3
+    sr = enlarged_wrongly(low_res, 2, 0, 0.1)
+    cut = np.clip(sr, 0, 1).mean((0, 1)) - low_res.mean((0, 1))
+    held = hold_mean(sr, low_res).mean((0, 1)) - low_res.mean((0, 1))
+    assert cut.max() < -5 / 255
+    assert np.abs(held).max() < np.abs(cut).min() / 3
+
+
+def test_a_picture_that_is_right_is_hardly_touched():
+    low_res = made_photograph(60, 70, seed=2).astype(np.float32) / 255
+    sr = np.repeat(np.repeat(low_res, 2, 0), 2, 1)
+    assert np.abs(hold_mean(sr, low_res) - sr).max() < 1e-6
+
+
+def test_no_sample_is_changed_beyond_the_bound_and_all_stay_in_range():
+    generator = np.random.default_rng(1)
+    low_res = np.rint(generator.random((30, 30, 3))).astype(np.float32)
+    sr = generator.normal(0.5, 1, (60, 60, 3)).astype(np.float32)
+    held = hold_mean(sr, low_res)
+    assert np.abs(held - np.clip(sr, 0, 1)).max() <= LARGEST + 1e-6
+    assert held.min() >= 0
+    assert held.max() <= 1
+
+
+def test_a_part_with_its_reach_gives_what_the_whole_gives_bit_for_bit():
+    generator = np.random.default_rng(2)
+    low_res = generator.random((61, 53, 3), np.float32)
+    sr = generator.normal(0.5, 0.5, (122, 106, 3)).astype(np.float32)
+    whole = hold_mean(sr, low_res)
+    top, left, bottom, right = 20, 17, 33, 40
+    rows, columns = slice(top - REACH, bottom + REACH), slice(left - REACH, right + REACH)
+    part = hold_mean(
+        sr[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop],
+        low_res[rows, columns],
+    )
+    inside = part[2 * REACH : -2 * REACH, 2 * REACH : -2 * REACH]
+    assert np.array_equal(inside, whole[2 * top : 2 * bottom, 2 * left : 2 * right])
