@@ -281,7 +281,8 @@ def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.encode, "open_writer", lambda *arguments: Full())
-    monkeypatch.setattr(Upscaler, "window", lambda self, held: 12)  # many bands
+    narrow = 2 * upscaler().halo + 4  # many bands
+    monkeypatch.setattr(Upscaler, "window", lambda self, held: narrow)
     batch, lines = run([photos], tmp_path / "out")
     assert {o.reason for o in batch.failed} == {
         f"{tmp_path}/out/{name}: No space left on device" for name in ("one.jpg", "summer/two.PNG")
