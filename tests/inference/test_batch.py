@@ -281,8 +281,12 @@ def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.encode, "open_writer", lambda *arguments: Full())
-    narrow = 2 * upscaler().halo + 4  # many bands
+    narrow = 2 * upscaler().halo + 4
     monkeypatch.setattr(Upscaler, "window", lambda self, held: narrow)
+    tall = made_photograph(200, 36, seed=1)
+    for name in ("one.jpg", "summer/two.PNG"):
+        save(photos / name, tall)
+    assert len(list(upscaler().bands(tall))) > 10
     batch, lines = run([photos], tmp_path / "out")
     assert {o.reason for o in batch.failed} == {
         f"{tmp_path}/out/{name}: No space left on device" for name in ("one.jpg", "summer/two.PNG")
