@@ -49,7 +49,8 @@ def test_a_bad_file_makes_the_exit_code_1_and_is_listed(isr):
     result = isr("upscale", "photos", "-o", "out", "--format", "webp")
     assert result.exit_code == 1
     assert "1 enlarged" in result.stderr
-    assert result.stderr.rstrip().endswith("photos/bad.png: the file has 0 bytes")
+    assert result.stderr.count("photos/bad.png: the file has 0 bytes") == 1
+    assert "1 failed" in result.stderr
     assert Image.open(isr.folder / "out/one.webp").format == "WEBP"
 
 
@@ -64,6 +65,26 @@ def test_a_mistake_is_one_line(isr):
         assert result.exit_code == 1
         assert result.stderr.splitlines()[-1].startswith("Error: ")
         assert words in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "1"])
+def test_a_scale_that_does_not_enlarge_is_a_wrong_use(isr, scale):
+    result = isr("upscale", "photos", "--scale", scale)
+    assert result.exit_code == 2
+    assert "'--scale'" in result.stderr
+
+
+def test_compare_replaces_nothing_unasked(isr):
+    photo = isr.folder / "photos/one.jpg"
+    before = photo.read_bytes()
+    result = isr("compare", "photos/one.jpg", "-o", "photos/one.jpg", "--overwrite")
+    assert result.exit_code == 1
+    assert photo.read_bytes() == before
+    assert isr("compare", "photos/one.jpg").exit_code == 0
+    again = isr("compare", "photos/one.jpg")
+    assert again.exit_code == 1
+    assert again.stderr == "Error: panel.png is there already: --overwrite replaces it\n"
+    assert isr("compare", "photos/one.jpg", "--overwrite").exit_code == 0
 
 
 def test_models_are_listed(isr):

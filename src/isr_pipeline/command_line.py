@@ -34,7 +34,14 @@ def main() -> None:
 
 def _network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--scale", "-s", default=2, show_default=True, help="integer factor"),
+        click.option(
+            "--scale",
+            "-s",
+            type=click.IntRange(min=2),
+            default=2,
+            show_default=True,
+            help="integer factor",
+        ),
         click.option(
             "--model",
             "-m",
@@ -118,10 +125,7 @@ def upscale(
         click.echo("Stopped. The same command goes on where this one ended.", err=True)
         sys.exit(130)
     click.echo(f"{batch.summary()}: {shown(output)}", err=True)
-    if batch.failed:
-        click.echo("Failed:", err=True)
-        for outcome in batch.failed:
-            click.echo(f"  {shown(outcome.source)}: {outcome.reason}", err=True)
+    if batch.failed:  # each was named when it failed
         sys.exit(1)
 
 
@@ -142,19 +146,21 @@ def models() -> None:
 @click.option(
     "--output", "-o", type=PICTURE, default=Path("panel.png"), show_default=True, help="a picture"
 )
+@click.option("--overwrite", is_flag=True, help="replace a panel that is there already")
 @_network_options
-def compare(picture: Path, output: Path, **network: Any) -> None:
+def compare(picture: Path, output: Path, overwrite: bool, **network: Any) -> None:
     """Write a panel of PICTURE enlarged by bicubic interpolation and by the network.
 
     Below the whole picture, the places where they differ most.
     """
     from isr_pipeline.inference.batch import shown
-    from isr_pipeline.inference.panel import compare_file
+    from isr_pipeline.inference.panel import check_output, compare_file
     from isr_pipeline.inference.upscaler import Upscaler
 
+    check_output(picture, output, overwrite)  # before the network takes its time
     upscaler = Upscaler(**network)
     click.echo(f"x{upscaler.scale} with {upscaler.description}", err=True)
-    compare_file(picture, output, upscaler)
+    compare_file(picture, output, upscaler, overwrite)
     click.echo(shown(output), err=True)
 
 

@@ -1,6 +1,8 @@
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,7 +188,6 @@ def test_a_link_in_the_output_folder_leads_nowhere(photos, tmp_path):
     victim.mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/summer").symlink_to(victim)
-    (tmp_path / "out/.partial.one.jpg").symlink_to(victim / "stolen.jpg")
     batch, lines = run([photos], tmp_path / "out")
     assert not list(victim.iterdir())
     assert "reached by a link out of the output folder" in lines[0]
@@ -214,7 +215,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(photos, monkeypatch):
 
     def growing(descriptor):
         calls.append(descriptor)
-        if len(calls) == 2:
+        if len(calls) == 3:  # what it is, before and after
             with path.open("ab") as file:
                 file.write(b"more")
         return stat(descriptor)
@@ -248,7 +249,7 @@ def test_a_picture_too_large_for_the_memory_says_what_it_needs(photos, tmp_path)
 def test_a_folder_in_the_place_of_a_result_is_a_failure(photos, tmp_path):
     (tmp_path / "out/one.jpg").mkdir(parents=True)
     batch, lines = run([photos], tmp_path / "out")
-    assert lines == [f"{photos}/one.jpg: Is a directory"]
+    assert lines == [f"{photos}/one.jpg: its place {tmp_path}/out/one.jpg is a folder"]
     assert files_in(tmp_path / "out") == {"summer/two.PNG"}
     assert len(batch.failed) == 1
 
@@ -280,10 +281,17 @@ def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.encode, "open_writer", lambda *arguments: Full())
-    monkeypatch.setattr(Upscaler, "window", lambda self, held: 12)  # many bands
+    narrow = 2 * upscaler().halo + 4
+    monkeypatch.setattr(Upscaler, "window", lambda self, held: narrow)
+    tall = made_photograph(200, 36, seed=1)
+    for name in ("one.jpg", "summer/two.PNG"):
+        save(photos / name, tall)
+    assert len(list(upscaler().bands(tall))) > 10
     batch, lines = run([photos], tmp_path / "out")
-    assert all(line.endswith(": No space left on device") for line in lines)
-    assert len(batch.failed) == 2
+    assert {o.reason for o in batch.failed} == {
+        f"{tmp_path}/out/{name}: No space left on device" for name in ("one.jpg", "summer/two.PNG")
+    }
+    assert len(lines) == 2
     assert files_in(tmp_path / "out") == set()
 
 
@@ -310,6 +318,107 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(tmp_path):
     assert len(engine.shapes) == 10
     assert [o.status for o in batch.outcomes].count("kept") == 2
     assert len(files_in(tmp_path / "out")) == 12
+
+
+def test_an_interruption_while_the_last_picture_is_written_leaves_nothing_half(
+    photos, tmp_path, monkeypatch
+):
+    opened = module.encode.open_writer
+
+    def open_writer(*arguments):
+        writer = opened(*arguments)
+        close = writer.close
+
+        def slow_close():
+            time.sleep(0.2)  # meanwhile the network has nothing left to do
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            close()
+
+        writer.close = slow_close
+        return writer
+
+    monkeypatch.setattr(module.encode, "open_writer", open_writer)
+    with pytest.raises(KeyboardInterrupt):
+        upscale_files(plan([photos / "summer"], tmp_path / "out"), upscaler())
+    assert files_in(tmp_path / "out") == set()
+
+
+def test_two_batches_into_one_folder_do_not_meet(photos, tmp_path):
+    inside = threading.Barrier(2, timeout=10)
+
+    class Meeting(LocalEngine):
+        def __call__(self, lr):
+            inside.wait()
+            return super().__call__(lr)
+
+    tasks = plan([photos], tmp_path / "out")
+    batches = []
+    threads = [
+        threading.Thread(
+            target=lambda: batches.append(upscale_files(tasks, upscaler(Meeting()), True))
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [o.status for batch in batches for o in batch.outcomes] == ["done"] * 4
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+
+
+def test_what_lies_in_a_results_place_is_kept_only_when_it_can_be_the_result(photos, tmp_path):
+    out = tmp_path / "out"
+    run([photos], out)
+    save(out / "one.jpg", np.zeros((9, 9, 3), np.uint8))  # of another size
+    os.utime(out / "summer/two.PNG", ns=(0, 0))  # older than the picture
+    save(photos / "turned.jpg")
+    save(out / "turned.jpg", made_photograph(72, 48, seed=1))
+    save(photos / "text.png")
+    (out / "text.png").write_text("hello")
+    batch, lines = run([photos], out)
+    kept = [o.source.name for o in batch.outcomes if o.status == "kept"]
+    assert kept == ["turned.jpg"]
+    assert lines == [
+        f"{photos}/{name}: {out}/{name} was made from another picture or scale: "
+        "--overwrite does it again"
+        for name in ("one.jpg", "text.png", "summer/two.PNG")
+    ]
+    again, _ = run([photos], out, overwrite=True)
+    assert not again.failed
+
+
+def test_pipes_and_devices_are_refused_without_waiting(photos, tmp_path):
+    os.mkfifo(photos / "a.png")
+    os.mkfifo(photos / "plain")
+    _, lines = run([photos, photos / "plain", Path("/dev/zero")], tmp_path / "out")
+    assert [line.rpartition("/")[2] for line in lines] == [
+        f"{name}: no regular file" for name in ("a.png", "plain", "zero")
+    ]
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+
+
+def test_files_that_cannot_be_held_or_are_no_pictures_are_not_read(tmp_path):
+    import resource
+
+    for name, head in (("large.png", b"\x89PNG\r\n\x1a\n"), ("text.png", b"hello"), ("x", b"BM")):
+        with (tmp_path / name).open("wb") as file:
+            file.write(head)
+            file.truncate(2**29)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = []
+    tasks = plan([tmp_path / "large.png", tmp_path / "x"], tmp_path / "out")
+    limited = upscaler(max_memory=module.memory.resident() + 100 * 2**20)
+    upscale_files(tasks, limited, report=lines.append)
+    upscale_files(
+        plan([tmp_path / "text.png"], tmp_path / "out"),
+        upscaler(max_memory="1000GB"),
+        report=lines.append,
+    )
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+    assert all(": a file of 536,870,912 bytes needs" in line for line in lines[:2])
+    assert lines[2].endswith("text.png: no picture format that is read here")
 
 
 def test_reading_network_and_writing_work_at_the_same_time(tmp_path, monkeypatch):
@@ -345,9 +454,9 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
     inside, most = [0], [0]
     take, give = module._Gate.take, module._Gate.give
 
-    def taking(self, cost):
-        taken = take(self, cost)
-        inside[0] += cost
+    def taking(self, cost, held=0):
+        taken = take(self, cost, held)
+        inside[0] += cost - held
         most[0] = max(most[0], inside[0])
         return taken
 
@@ -371,5 +480,29 @@ def test_nothing_to_enlarge_is_said(tmp_path):
     with pytest.raises(ProjectError, match="there is no"):
         plan([tmp_path / "missing"], tmp_path / "out")
     file = save(tmp_path / "a.jpg")
-    with pytest.raises(ProjectError, match="is a file: name a folder"):
-        plan([tmp_path, file], file)
+    (tmp_path / "notes").write_text("no folder")
+    for inputs, output in (
+        ([tmp_path, file], file),
+        ([file], tmp_path / "notes"),
+        ([file], tmp_path / "notes/deeper/out"),
+        ([file], tmp_path / "notes/big.png"),
+        ([file], Path("/dev/null")),
+    ):
+        with pytest.raises(ProjectError, match=r"(a\.jpg|notes|null) is a file: name a folder"):
+            plan(inputs, output)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/summer").write_text("no folder")
+    _, lines = run([photos], tmp_path / "out")
+    assert len(lines) == 1
+    assert f"{tmp_path}/out/summer is a file" in lines[0]
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer"}
+
+
+def test_a_link_to_nothing_is_a_failure_though_its_place_is_taken(photos, tmp_path):
+    (photos / "gone.jpg").symlink_to(tmp_path / "nothing")
+    save(tmp_path / "out/gone.jpg")
+    _, lines = run([photos], tmp_path / "out")
+    assert ["a link out of" in line for line in lines] == [True]

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +10,61 @@ from inference.doubles import LocalEngine
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.panel import COLUMN, compare_file, most_different
 from isr_pipeline.inference.upscaler import Upscaler
+
+
+def compare(picture, output, **options):
+    compare_file(picture, output, Upscaler(LocalEngine(), 2), **options)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.fromarray(made_photograph(60, 90, seed=2)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_picture_is_never_replaced_by_its_panel(picture, overwrite):
+    before = picture.read_bytes()
+    link = picture.with_name("link.png")
+    link.hardlink_to(picture)
+    for output in (picture, link):
+        with pytest.raises(ProjectError, match=r"would replace .*a\.png itself"):
+            compare(picture, output, overwrite=overwrite)
+    assert picture.read_bytes() == before
+
+
+def test_a_file_that_is_there_is_replaced_on_demand_only(picture):
+    output = picture.with_name("other.png")
+    output.write_text("dear")
+    with pytest.raises(ProjectError, match=r"other\.png is there already: --overwrite"):
+        compare(picture, output)
+    assert output.read_text() == "dear"
+    compare(picture, output, overwrite=True)
+    assert Image.open(output).width > COLUMN
+
+
+def test_a_panel_needs_a_name_that_can_be_written(picture):
+    folder = picture.with_name("folder.png")
+    folder.mkdir()
+    for output, words in (
+        (picture.with_name("p.xyz"), r"p\.xyz is no name of a picture: end it in one of .*\.png"),
+        (folder, "folder.png is no file that can be replaced"),
+        (picture / "p.png", "p.png cannot be written: .*a.png is no folder"),
+    ):
+        with pytest.raises(ProjectError, match=words):
+            compare(picture, output, overwrite=True)
+
+
+def test_what_is_no_file_of_a_size_that_can_be_read_is_refused(tmp_path, picture):
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.write(picture.read_bytes())
+        file.truncate(2**41)
+    for name, words in (("pipe", "no regular file"), ("sparse", "a file of .* bytes needs")):
+        with pytest.raises(ProjectError, match=f"{name}.png: {words}"):
+            compare(tmp_path / f"{name}.png", tmp_path / "panel.png")
+    with pytest.raises(ProjectError, match="/dev/zero: no regular file"):
+        compare(Path("/dev/zero"), tmp_path / "panel.png")
 
 
 def test_crops_are_where_the_pictures_differ_most():

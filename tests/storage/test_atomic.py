@@ -85,6 +85,42 @@ with replace_file(Path({str(target)!r})) as partial:
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    target = tmp_path / "best.weights.h5"
+    with replace_file(target) as one:
+        one.write_text("one, long")
+        with replace_file(target) as other:
+            assert other != one
+            assert other.name.endswith(".weights.h5")
+            other.write_text("other")
+        assert target.read_text() == "other"
+    assert target.read_text() == "one, long"
+    assert names(tmp_path) == ["best.weights.h5"]
+
+
+def test_a_name_as_long_as_names_may_be_has_room(tmp_path):
+    target = tmp_path / ("n" * 251 + ".png")
+    with replace_file(target) as partial:
+        assert partial.suffix == ".png"
+        partial.write_text("whole")
+    assert names(tmp_path) == [target.name]
+
+
+def test_temporary_files_of_living_and_of_other_machines_processes_stay(tmp_path):
+    with replace_file(tmp_path / "a.txt") as partial:
+        partial.write_text("whole")
+        living = tmp_path / "living" / partial.name
+        dead = living.with_name(partial.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
+        foreign = living.with_name(dead.name.replace(dead.name.split(".")[2], "0" * 8))
+    assert len({living, dead, foreign}) == 3
+    living.parent.mkdir()
+    for path in (living, dead, foreign):
+        path.touch()
+    with replace_file(living.parent / "b.txt") as partial:
+        partial.write_text("whole")
+    assert names(living.parent) == sorted([living.name, foreign.name, "b.txt"])
+
+
 def test_a_folder_appears_with_what_was_written(tmp_path):
     target = tmp_path / "new" / "store"
     with replace_folder(target) as partial:

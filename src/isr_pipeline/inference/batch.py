@@ -6,23 +6,27 @@ it is whole: what exists is finished, and an interrupted batch goes on where it 
 """
 
 import os
+import stat
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging import encode
 from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.files import (
+    READ,
     Extras,
     Header,
     PictureFile,
@@ -43,6 +47,21 @@ MAXIMUM_MEGAPIXELS = 500.0
 
 _FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
 _READABLE = {*_FORMATS, ".gif"}
+
+_HEAD = 4096
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"RIFF": "WEBP",
+    **dict.fromkeys((b"II", b"MM"), "TIFF"),
+    b"BM": "BMP",
+    # A bitmap without its file header begins with the size of the other one.
+    **{size.to_bytes(4, "little"): "BMP" for size in (12, 16, 40, 52, 56, 64, 108, 124)},
+    b"GIF8": "GIF",
+    **dict.fromkeys((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "JPEG2000"),
+    **{b"P%c" % kind: "PPM" for kind in b"0123456fy"},
+}
+"""How files of each format begin that may be a picture; whether they are one is seen later."""
 
 
 @dataclass(frozen=True)
@@ -143,16 +162,18 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
 
     Raises:
         ProjectError: when an input is not there, there is no picture, or the output folder is an
-            input folder.
+            input folder or cannot be a folder.
     """
     folders = [path for path in inputs if path.is_dir()]
     for path in inputs:
         if not path.exists():
             raise ProjectError(f"there is no {shown(path)}: name a picture or a folder")
-    if output.exists() and not output.is_dir() and (folders or len(inputs) > 1):
-        raise ProjectError(f"{shown(output)} is a file: name a folder for the results")
     named = _FORMATS.get(output.suffix.lower())
-    if len(inputs) == 1 and not folders and named is not None and not output.is_dir():
+    to_file = len(inputs) == 1 and not folders and named is not None and not output.is_dir()
+    blocking = in_the_way(output.parent if to_file else output)
+    if blocking is not None:
+        raise ProjectError(f"{shown(blocking)} is a file: name a folder for the results (-o)")
+    if to_file:
         if file_format not in (None, named):
             raise ProjectError(f"{shown(output)} is named as {named}, --format is {file_format}")
         return [_checked(Task(inputs[0], output), output.parent)]
@@ -187,6 +208,16 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
     ]
 
 
+def in_the_way(folder: Path) -> Path | None:
+    """What is no folder and keeps `folder` from being one: itself or one above it."""
+    for path in (folder, *folder.parents):
+        if path.is_dir():
+            return None
+        if os.path.lexists(path):
+            return path
+    return None
+
+
 def _identity(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
@@ -218,8 +249,11 @@ def _result_name(source: Path, file_format: str | None) -> str:
     present = _FORMATS.get(source.suffix.lower())
     if file_format is None and present is None and source.suffix.lower() != ".gif":
         try:
-            file_format = read_header(source.read_bytes(), float("inf")).format
+            with _open_regular(source) as file:
+                file_format = _format_of(file.read(_HEAD))
         except (OSError, UnusablePictureError):
+            file_format = None
+        if file_format is None:
             return source.name  # whoever reads it again says why
     if present is not None and file_format in (None, present):
         return source.name
@@ -259,8 +293,15 @@ def _without_collisions(wanted: list[tuple[Path, Path]]) -> list[Path]:
 
 
 def _checked(task: Task, output: Path) -> Task:
-    problem = task.problem
-    if not task.target.parent.resolve().is_relative_to(output.resolve()):
+    if task.problem:
+        return task
+    problem = ""
+    blocking = in_the_way(task.target.parent)
+    if blocking is not None:
+        problem = f"its place {shown(task.target)} cannot be: {shown(blocking)} is a file"
+    elif task.target.is_dir():
+        problem = f"its place {shown(task.target)} is a folder"
+    elif not task.target.parent.resolve().is_relative_to(output.resolve()):
         problem = f"its place {shown(task.target)} is reached by a link out of the output folder"
     elif task.target.exists() and task.target.samefile(task.source):
         problem = "the result would replace the picture itself: name another folder (-o)"
@@ -295,16 +336,79 @@ def _to_standard_error(line: str) -> None:
     tqdm.write(line, file=sys.stderr)  # above the progress bar
 
 
-def read_whole(path: Path) -> bytes:
-    """A file's bytes.
+def _open_regular(path: Path) -> BinaryIO:
+    """A file for reading; what is none, such as a pipe, is refused without waiting for it."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnusablePictureError("unsupported", "no regular file")
+    return file
+
+
+def _format_of(head: bytes) -> str | None:
+    """The format of the file that begins so, if it can be a picture."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    """The longer and the shorter side of a picture file, from its header."""
+    with _open_regular(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=READ) as image:
+                return max(image.size), min(image.size)
+        except Exception as error:  # Pillow raises whatever the format's reader raises
+            raise UnusablePictureError("not_an_image", f"unreadable header: {error}") from None
+
+
+def is_result(source: Path, target: Path, scale: int) -> bool:
+    """Whether `target` can be `source` enlarged: by its size and by being no older.
 
     Raises:
-        UnusablePictureError: when the file changed while it was read.
+        UnusablePictureError: when the source is no picture.
         OSError: when it cannot be read.
     """
-    with path.open("rb") as file:
+    if target.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        return False
+    longer, shorter = _stored_size(source)
+    try:
+        return _stored_size(target) == (scale * longer, scale * shorter)
+    except UnusablePictureError:
+        return False
+
+
+def check_room(upscaler: Upscaler, what: str, held: int) -> None:
+    """See whether what is to be enlarged fits into the memory.
+
+    Raises:
+        ProjectError: when the smallest window has no room beside `held` bytes.
+    """
+    if upscaler.window(held) == 0:
+        raise ProjectError(
+            f"{what} needs {memory.show_bytes(upscaler.needed(held))} of memory, "
+            f"{memory.show_bytes(upscaler.max_memory)} are allowed: raise --max-memory"
+        )
+
+
+def read_whole(path: Path, most: float = float("inf")) -> bytes:
+    """The bytes of a file that begins as pictures do.
+
+    Args:
+        path: the file.
+        most: bytes that there is room for; a file that has more has grown since it was measured.
+
+    Raises:
+        UnusablePictureError: when it is no regular file, no picture, or changed while it was read.
+        OSError: when it cannot be read.
+    """
+    with _open_regular(path) as file:
         before = os.fstat(file.fileno())
-        data = file.read()
+        head = file.read(_HEAD)
+        if head and _format_of(head) is None:
+            raise UnusablePictureError("not_an_image", "no picture format that is read here")
+        file.seek(0)
+        data = file.read(before.st_size) if before.st_size <= most else b""
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or (
         len(data) != after.st_size
@@ -333,13 +437,16 @@ class _Gate:
         self._budget, self._used, self._open = budget, 0, True
         self._changed = threading.Condition()
 
-    def take(self, cost: int) -> bool:
-        """Wait for room; False when the work has stopped."""
+    def take(self, cost: int, held: int = 0) -> bool:
+        """Wait for room for `cost` in all, of which `held` was taken; False when work stopped."""
+
+        def has_room() -> bool:
+            others = self._used - held
+            return not self._open or others == 0 or others + cost <= self._budget
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: not self._open or self._used == 0 or self._used + cost <= self._budget
-            )
-            self._used += cost
+            self._changed.wait_for(has_room)
+            self._used += cost - held
             return self._open
 
     def give(self, cost: int) -> None:
@@ -370,7 +477,9 @@ class _Run:
         self._gate = _Gate(upscaler.allowance - upscaler.reserve)
         self._decoded: Queue[_Job | None] = Queue(AHEAD)
         self._to_write: Queue[_Job | None] = Queue(AHEAD)
-        self._stopped = False
+        self._stopped = False  # nothing more is begun
+        self._abandoned = False  # nothing more is finished
+        self._all_written = threading.Event()  # an interrupted `join` takes threads for ended
         self._batch = Batch()
         self._lock = threading.Lock()
         self._began = time.perf_counter()
@@ -390,14 +499,20 @@ class _Run:
             reader.start()
             writer.start()
             try:
-                while (job := self._decoded.get()) is not None:
-                    self._enlarge(job)
+                try:
+                    while (job := self._decoded.get()) is not None:
+                        self._enlarge(job)
+                except BaseException:
+                    self._stop(reader)
+                    raise
+                finally:  # what is enlarged is written, unless one interrupts that as well
+                    self._to_write.put(None)
+                    self._all_written.wait()
+                    writer.join()
             except BaseException:
-                self._stop(reader)
+                self._abandoned = True
+                self._all_written.wait()
                 raise
-            finally:
-                self._to_write.put(None)
-                writer.join()
         self._batch.seconds = time.perf_counter() - self._began
         return self._batch
 
@@ -424,21 +539,25 @@ class _Run:
         try:
             if task.problem:
                 raise ProjectError(task.problem)
+            size = task.source.stat().st_size
+            check_room(self._upscaler, f"a file of {size:,} bytes", size)
             if task.target.is_file() and not self._overwrite:
+                if not is_result(task.source, task.target, self._upscaler.scale):
+                    raise ProjectError(
+                        f"{shown(task.target)} was made from another picture or scale: "
+                        "--overwrite does it again"
+                    )
                 self._finish(task, KEPT)
                 return None
-            data = read_whole(task.source)
+            if not self._gate.take(size):
+                return None
+            cost = size
+            data = read_whole(task.source, size)
             header = read_header(data, MAXIMUM_MEGAPIXELS)
             file_format = _FORMATS.get(task.target.suffix.lower(), header.format)
-            needed = self._cost(header, file_format, len(data))
-            if self._upscaler.window(needed) == 0:
-                raise ProjectError(
-                    f"{header.width}x{header.height} needs "
-                    f"{memory.show_bytes(self._upscaler.needed(needed))} of memory, "
-                    f"{memory.show_bytes(self._upscaler.max_memory)} are allowed: "
-                    "raise --max-memory"
-                )
-            if not self._gate.take(needed):
+            needed = self._cost(header, file_format, size)
+            check_room(self._upscaler, f"{header.width}x{header.height}", needed)
+            if not self._gate.take(needed, cost):
                 return None
             cost = needed
             began = time.perf_counter()
@@ -482,17 +601,37 @@ class _Run:
             raise
 
     def _write_all(self) -> None:
-        while (job := self._to_write.get()) is not None:
+        try:
+            while (job := self._next(self._to_write)) is not None:
+                self._try_to_write(job)
+        except _InterruptedError:
+            pass
+        finally:
+            self._all_written.set()
+
+    def _try_to_write(self, job: _Job) -> None:
+        try:
+            self._write(job)
+        except _InterruptedError:
+            pass
+        except Exception as error:
+            job.failed = True
+            reason = _reason(error)
+            if isinstance(error, OSError):
+                reason = f"{shown(job.task.target)}: {reason}"
+            self._finish(job.task, FAILED, reason)
+            self._drain(job)
+        finally:
+            self._gate.give(job.cost)
+
+    def _next(self, queue: "Queue[Any]") -> Any:
+        """What comes next in a queue; raises `_InterruptedError` when the work is abandoned."""
+        while not self._abandoned:
             try:
-                self._write(job)
-            except _InterruptedError:
-                pass
-            except Exception as error:
-                job.failed = True
-                self._finish(job.task, FAILED, _reason(error))
-                self._drain(job)
-            finally:
-                self._gate.give(job.cost)
+                return queue.get(timeout=0.1)
+            except Empty:
+                continue
+        raise _InterruptedError("abandoned")
 
     def _drain(self, job: _Job) -> None:
         """Take what the network still gives, so that it is not kept waiting."""
@@ -503,11 +642,10 @@ class _Run:
         height, width, channels = job.samples.shape
         size = (width * self._upscaler.scale, height * self._upscaler.scale)
         with replace_file(job.task.target) as partial:
-            partial.unlink(missing_ok=True)  # never through a link that somebody laid there
             writer = encode.open_writer(
                 partial, job.file_format, size, channels, job.samples.dtype.itemsize, job.extras
             )
-            while (band := job.bands.get()) is not None:
+            while (band := self._next(job.bands)) is not None:
                 if isinstance(band, BaseException):
                     raise band
                 began = time.perf_counter()
@@ -517,6 +655,8 @@ class _Run:
             began = time.perf_counter()
             writer.close()
             self._batch.busy["encode"] += time.perf_counter() - began
+            if self._abandoned:
+                raise _InterruptedError("abandoned")
         self._finish(job.task, DONE, "", size)
 
     def _progress(self, part: float, pixels: int) -> None:

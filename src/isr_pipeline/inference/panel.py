@@ -6,10 +6,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging import encode
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.inference.batch import read_whole, shown
+from isr_pipeline.inference.batch import check_room, in_the_way, read_whole, shown
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 
@@ -18,14 +19,48 @@ CROP, CROPS = 120, 3
 """Side of the zoomed squares in enlarged pixels, and how many there are."""
 
 
-def compare_file(picture: Path, output: Path, upscaler: Upscaler) -> None:
-    """Write the panel of a picture file.
+def check_output(picture: Path, output: Path, overwrite: bool) -> None:
+    """See whether a panel may be written.
 
     Raises:
-        ProjectError: when the picture cannot be read.
+        ProjectError: when `output` is the picture, is there and not to be replaced, or can be no
+            picture file.
     """
+    endings = sorted(suffix for suffixes in encode.SUFFIXES.values() for suffix in suffixes)
+    blocking = in_the_way(output.parent)
+    if output.suffix.lower() not in endings:
+        raise ProjectError(
+            f"{shown(output)} is no name of a picture: end it in one of {', '.join(endings)}"
+        )
+    if blocking is not None:
+        raise ProjectError(f"{shown(output)} cannot be written: {shown(blocking)} is no folder")
+    if not output.exists():
+        return
+    if picture.exists() and output.samefile(picture):
+        raise ProjectError(f"the panel would replace {shown(picture)} itself: name another (-o)")
+    if not output.is_file():
+        raise ProjectError(f"{shown(output)} is no file that can be replaced: name another (-o)")
+    if not overwrite:
+        raise ProjectError(f"{shown(output)} is there already: --overwrite replaces it")
+
+
+def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: bool = False) -> None:
+    """Write the panel of a picture file.
+
+    Args:
+        picture: the file.
+        output: the panel; never the picture itself.
+        upscaler: the network.
+        overwrite: replace a panel that is there.
+
+    Raises:
+        ProjectError: when the picture cannot be read or the panel may not be written.
+    """
+    check_output(picture, output, overwrite)
     try:
-        pixels = decode_picture(read_whole(picture)).pixels
+        size = picture.stat().st_size
+        check_room(upscaler, f"{shown(picture)}: a file of {size:,} bytes", size)
+        pixels = decode_picture(read_whole(picture, size)).pixels
     except OSError as error:
         raise ProjectError(f"{shown(picture)}: {error.strerror}") from None
     except UnusablePictureError as error:
@@ -33,8 +68,11 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler) -> None:
     enlarged = upscaler(pixels)
     bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
     panel = draw_panel(bicubic, enlarged, upscaler.description)
-    with replace_file(output) as partial:
-        panel.save(partial)
+    try:
+        with replace_file(output) as partial:
+            panel.save(partial)
+    except OSError as error:
+        raise ProjectError(f"{shown(output)}: {error.strerror or error}") from None
 
 
 def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Image:

@@ -2,26 +2,57 @@
 
 import hashlib
 import json
+import os
+import platform
+import re
+import secrets
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 MANIFEST = "manifest.json"
+_PARTIAL = re.compile(r"\.partial\.([0-9a-f]{8})\.(\d+)\.[0-9a-f]{16}\..*", re.DOTALL)
+"""Temporary names: machine, process, chance, and the end of the name that is meant."""
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` if the block ends well."""
+    """Give a temporary path beside `path`; rename it to `path` if the block ends well.
+
+    No two writers are given the same, and nobody can foretell it to lay a link there. What killed
+    processes of this machine left in the folder is cleared away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name keeps its ending, of which some writers make demands.
-    partial = path.with_name(f".partial.{path.name}")
+    _sweep(path.parent.resolve())
+    # The name keeps its ending, of which some writers make demands, and is never too long.
+    unique = f"{_machine()}.{os.getpid()}.{secrets.token_hex(8)}"
+    partial = path.with_name(f".partial.{unique}.{path.name[-40:]}")
     try:
         yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+@lru_cache(maxsize=1024)  # a process looks once into each folder
+def _sweep(folder: Path) -> None:
+    """Delete the temporary files of processes that are no more, as far as one may."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found and found[1] == _machine() and not psutil.pid_exists(int(found[2])):
+                (folder / entry.name).unlink(missing_ok=True)
 
 
 @contextmanager
