@@ -125,7 +125,11 @@ def upscale(
         click.echo("Stopped. The same command goes on where this one ended.", err=True)
         sys.exit(130)
     click.echo(f"{batch.summary()}: {shown(output)}", err=True)
-    if batch.failed:  # each was named when it failed
+    if batch.failed:
+        # Each was named when it failed; in a long batch that has scrolled away.
+        click.echo("Failed:", err=True)
+        for outcome in batch.failed:
+            click.echo(f"  {shown(outcome.source)}: {outcome.reason}", err=True)
         sys.exit(1)
 
 
