@@ -22,6 +22,7 @@ from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import block_mean, degrade
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import build_network
+from isr_pipeline.pipelines.benchmark.models import with_what_came_before
 from isr_pipeline.pipelines.benchmark.nodes import (
     draw_benchmark_panels,
     keep_measurements,
@@ -381,3 +382,13 @@ def test_the_bicubic_row_of_set5_is_the_published_one(set5_folder, scale, decibe
     assert row["ssim_y"] == pytest.approx(likeness, abs=0.001)
     published = picked(summary, model="bicubic (published)").iloc[0]
     assert (published["psnr_y"], published["ssim_y"]) == (decibels, likeness)
+
+
+def test_a_training_that_began_with_others_is_told_with_them():
+    first = {"command": "one", "seconds": 100, "data": "these"}
+    second = {"command": "two", "seconds": 20, "data": "these", "started_from": first}
+    third = {"command": "three", "seconds": 3, "data": "these", "started_from": second}
+    whole = with_what_came_before(third)
+    assert (whole["command"], whole["seconds"]) == ("one; two; three", 123)
+    assert with_what_came_before(first) == first
+    assert with_what_came_before({}) == {}

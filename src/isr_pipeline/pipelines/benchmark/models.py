@@ -131,7 +131,7 @@ def _from_card(card: weights.Card, chosen: bool) -> BenchmarkModel:
         degradation=card.degradation,
         anywhere=chosen,
         trained_on=frozenset(),
-        training=card.facts.get("training", {}),
+        training=with_what_came_before(card.facts.get("training", {})),
         shipped=card.id,
     )
 
@@ -153,3 +153,15 @@ def _from_file(path: Path) -> BenchmarkModel:
 def _json_beside(path: Path, name: str) -> Any:
     beside = path.with_name(name)
     return json.loads(beside.read_text()) if beside.is_file() else None
+
+
+def with_what_came_before(training: dict[str, Any]) -> dict[str, Any]:
+    """A training with those that it started from: all commands in order, seconds in all."""
+    stages = [training]
+    while "started_from" in stages[0]:
+        stages.insert(0, stages[0]["started_from"])
+    whole = dict(training)
+    if len(stages) > 1:
+        whole["command"] = "; ".join(str(stage["command"]) for stage in stages)
+        whole["seconds"] = sum(stage["seconds"] for stage in stages)
+    return whole
