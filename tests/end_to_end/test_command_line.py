@@ -27,7 +27,7 @@ def test_evaluating_a_prepared_clone_asks_only_for_what_is_missing(empty_project
         ("train.epochs=many", ["train", "epochs", "integer"]),
         ("train.learning_rate.peak=-1", ["learning_rate.peak", "greater than 0"]),
         ("train.epcohs=3", ["epcohs"]),
-        ("pair.scales=7", ["pair", "scales"]),
+        ("pair.scales=1", ["pair", "scales must be different integers from 2 up"]),
         ("split.test=0.95", ["validation + test must stay below 1"]),
         ("epochs=40", ["unknown parameter 'epochs'", "train"]),
     ],
