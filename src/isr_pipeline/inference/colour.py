@@ -32,8 +32,8 @@ def hold_mean(enlarged: FloatArray, low_res: FloatArray) -> FloatArray:
         low_res: `(height, width, channel)` in [0, 1].
 
     Returns:
-        As `enlarged`, in [0, 1]. On photographs the mean is the input's within some hundredths of
-        a grey level; where nearly all samples are black or white, as in dithers, there may be no
+        As `enlarged`, in [0, 1]. On photographs the mean is the input's within 0.3 grey
+        levels; where nearly all samples are black or white, as in dithers, there may be no
         room for what is lacking.
     """
     scale = enlarged.shape[0] // low_res.shape[0]
