@@ -53,3 +53,20 @@ def made_photograph(height: int, width: int, seed: int) -> np.ndarray:
         picture[inside] = generator.uniform(0, 255, 3) * 0.8 + picture[inside] * 0.2
     picture += generator.normal(0, 4, picture.shape) * (np.sin(x / 5)[..., None] > 0)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An open run in a database of its own."""
+    import mlflow
+
+    from isr_pipeline import tracking
+
+    former = mlflow.get_tracking_uri()
+    tracking.start_afresh()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = mlflow.create_experiment("test", artifact_location=str(tmp_path / "artifacts"))
+    with mlflow.start_run(experiment_id=experiment) as active:
+        yield active
+    mlflow.set_tracking_uri(former)
+    tracking.start_afresh()

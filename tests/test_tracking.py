@@ -10,19 +10,6 @@ from isr_pipeline.networks import build_network
 SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
 
 
-@pytest.fixture
-def run(tmp_path):
-    """An open run in a database of its own."""
-    former = mlflow.get_tracking_uri()
-    tracking.start_afresh()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = mlflow.create_experiment("test", artifact_location=str(tmp_path / "artifacts"))
-    with mlflow.start_run(experiment_id=experiment) as active:
-        yield active
-    mlflow.set_tracking_uri(former)
-    tracking.start_afresh()
-
-
 def logged(run):
     return mlflow.MlflowClient().get_run(run.info.run_id)
 

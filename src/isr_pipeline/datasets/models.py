@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
 from isr_pipeline import tracking, weights
 from isr_pipeline.champion import Champion
@@ -70,7 +70,7 @@ class InitialNetworkDataset(AbstractDataset["keras.Model | None", None]):
         return load_keras_file(path)
 
     def save(self, data: None) -> None:
-        raise NotImplementedError("the initial network is only read")
+        raise DatasetError("the initial network is only read")
 
     def _describe(self) -> dict[str, Any]:
         return {"source": self._source}

@@ -95,7 +95,7 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
 
     from isr_pipeline.inference.export import export_openvino
     from isr_pipeline.networks import scales_of
-    from isr_pipeline.networks.cost import multiply_adds_per_pixel, receptive_radius
+    from isr_pipeline.networks.cost import alignment, multiply_adds_per_pixel, receptive_radius
 
     network, facts = weight_set.network, weight_set.facts
     network.set_weights([w.astype(np.float16).astype(np.float32) for w in network.get_weights()])
@@ -120,7 +120,7 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
                 str(scale): round(multiply_adds_per_pixel(network, scale), 1) for scale in scales
             },
             "radius": {str(scale): receptive_radius(network, scale) for scale in scales},
-            "alignment": 1 if facts["name"].startswith("subpixel") else 8,
+            "alignment": alignment(network, scales[0]),
             "licence": facts["licence"],
             "training": facts["training"],
             "scores": facts.get("scores", []),

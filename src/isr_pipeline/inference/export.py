@@ -5,11 +5,8 @@ the enlarged pictures, not clipped. `compare` says how far a file is from Keras.
 """
 
 import importlib.util
-import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import FloatPicture, to_unit
 from isr_pipeline.inference.engines import FACTS, FloatBatch, OpenVinoEngine, import_openvino
 from isr_pipeline.networks import import_keras
+from isr_pipeline.quiet import quiet
 from isr_pipeline.storage.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def export_openvino(network: "keras.Model", scale: int, path: Path) -> None:
     plain = _plain(network, scale)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.xml"
-        with _quiet():
+        with quiet():
             plain.export(str(raw), format="openvino", verbose=False)
         model = core.read_model(raw)
         _interpolate_precisely(model, scale)
@@ -94,7 +92,7 @@ def export_onnx(network: "keras.Model", scale: int, path: Path) -> None:
     import onnx
 
     plain = _plain(network, scale)
-    with replace_file(path) as partial, _quiet():
+    with replace_file(path) as partial, quiet():
         plain.export(str(partial), format="onnx", verbose=False)
         model = onnx.load(partial)
         facts = {f"{FACTS}.{key}": str(value) for key, value in _facts(network, scale).items()}
@@ -118,7 +116,7 @@ def export_litert(network: "keras.Model", scale: int, path: Path) -> None:
     from tensorflow import lite
 
     plain = _with_channels_known(_plain(network, scale))
-    with replace_file(path) as partial, _quiet():
+    with replace_file(path) as partial, quiet():
         plain.export(
             str(partial),
             format="litert",
@@ -190,12 +188,12 @@ def _onnx_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
 def _litert_runner(path: Path) -> Callable[[FloatBatch], FloatBatch]:
     from ai_edge_litert.interpreter import Interpreter
 
-    with _quiet():
+    with quiet():
         interpreter = Interpreter(str(path))
     place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
     def run(lr: FloatBatch) -> FloatBatch:
-        with _quiet():
+        with quiet():
             interpreter.resize_tensor_input(place["index"], lr.shape)
             interpreter.allocate_tensors()
         interpreter.set_tensor(place["index"], np.ascontiguousarray(lr))
@@ -313,25 +311,3 @@ def _halve(model: Any) -> None:
         whole = ops.convert(half, openvino.Type.f32)
         for consumer in consumers:
             consumer.replace_source_output(whole.output(0))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converters' chatter, which comes from C++ and Python alike, off the screen.
-
-    What was written before a failure is shown.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            chatter.seek(0)
-            sys.stderr.write(chatter.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -11,6 +11,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference import colour, memory
 from isr_pipeline.inference.back_projection import ITERATIONS, REACH, back_project
 from isr_pipeline.inference.colour import hold_mean
+from isr_pipeline.inference.ensemble import self_ensemble
 from isr_pipeline.inference.tiling import (
     LARGEST_WINDOW,
     SMALLEST_PART,
@@ -246,7 +247,7 @@ class Upscaler:
 
 
 class SelfEnsemble:
-    """An engine's mean over the eight turned and mirrored pictures (Timofte et al. 2016).
+    """An engine's mean over the eight turned and mirrored pictures, see `ensemble`.
 
     Raises:
         ProjectError: for an engine with poolings, whose grid a mirrored window would move.
@@ -259,17 +260,7 @@ class SelfEnsemble:
         self.scale, self.halo, self.alignment = engine.scale, engine.halo, 1
 
     def __call__(self, lr: FloatArray) -> FloatArray:
-        total = None
-        for turns in range(4):
-            for mirrored in (False, True):
-                view = np.rot90(lr, turns, (1, 2))
-                view = view[:, :, ::-1] if mirrored else view
-                result = self._engine(np.ascontiguousarray(view))
-                result = result[:, :, ::-1] if mirrored else result
-                result = np.rot90(result, -turns, (1, 2))
-                total = result.copy() if total is None else total + result
-        assert total is not None
-        return total / np.float32(8)
+        return self_ensemble(self._engine, lr)
 
 
 def _open(

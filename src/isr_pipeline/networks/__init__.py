@@ -7,12 +7,12 @@ not clipped. All scales share one trunk.
 Nothing here is imported before it is needed: Keras takes seconds to load.
 """
 
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from isr_pipeline.quiet import quiet
 
 if TYPE_CHECKING:
     import keras
@@ -35,19 +35,8 @@ def import_keras() -> None:
     """
     if "keras" in sys.modules:
         return
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            import keras  # noqa: F401
-        except BaseException:
-            os.dup2(kept, 2)
-            chatter.seek(0)
-            sys.stderr.write(chatter.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    with quiet():
+        import keras  # noqa: F401
 
 
 def load_keras_file(path: Path) -> "keras.Model":

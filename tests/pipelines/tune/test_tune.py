@@ -7,7 +7,6 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from conftest import PROJECT
-from isr_pipeline import tracking
 from isr_pipeline.datasets.studies import StudyDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.pair.nodes import split_photographs
@@ -22,19 +21,6 @@ SPACE = {
     "learning_rate.peak": {"low": 1e-4, "high": 1e-2, "log": True},
     "loss": {"choices": ["mean_absolute_error", "charbonnier"]},
 }
-
-
-@pytest.fixture
-def run(tmp_path):
-    """An open run in a database of its own."""
-    former = mlflow.get_tracking_uri()
-    tracking.start_afresh()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = mlflow.create_experiment("test", artifact_location=str(tmp_path / "artifacts"))
-    with mlflow.start_run(experiment_id=experiment) as active:
-        yield active
-    mlflow.set_tracking_uri(former)
-    tracking.start_afresh()
 
 
 def test_the_pipeline_runs_from_a_catalog_and_its_result_is_a_parameters_file(
