@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import made_photograph
-from isr_pipeline.inference.colour import LARGEST, REACH, hold_mean
+from isr_pipeline.inference.colour import REACH, hold_mean
 
 
 def enlarged_wrongly(low_res, scale, tint, contrast):
@@ -19,7 +19,7 @@ def test_a_tint_is_taken_out_and_detail_stays(scale):
     held = hold_mean(sr, low_res)
     assert np.abs(held.mean((0, 1)) - low_res.mean((0, 1))).max() < 0.1 / 255
     detail, kept = np.diff(np.clip(sr, 0, 1), axis=0), np.diff(held, axis=0)
-    assert np.abs(detail - kept).max() < 5 / 255
+    assert np.abs(detail - kept).max() < 6 / 255
 
 
 def test_what_overshot_white_does_not_darken_the_picture():
@@ -38,14 +38,29 @@ def test_a_picture_that_is_right_is_hardly_touched():
     assert np.abs(hold_mean(sr, low_res) - sr).max() < 1e-6
 
 
-def test_no_sample_is_changed_beyond_the_bound_and_all_stay_in_range():
+def test_all_samples_stay_in_range_and_the_order_of_tones_too():
     generator = np.random.default_rng(1)
     low_res = np.rint(generator.random((30, 30, 3))).astype(np.float32)
     sr = generator.normal(0.5, 1, (60, 60, 3)).astype(np.float32)
     held = hold_mean(sr, low_res)
-    assert np.abs(held - np.clip(sr, 0, 1)).max() <= LARGEST + 1e-6
     assert held.min() >= 0
     assert held.max() <= 1
+    # What is done to a small pixel's samples is monotone: they are moved, then put through a curve.
+    cells = np.clip(sr, 0, 1).reshape(30, 2, 30, 2, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 4)
+    after = held.reshape(30, 2, 30, 2, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 4)
+    ordered = np.take_along_axis(after, np.argsort(cells, axis=1), 1)
+    assert (np.diff(ordered, axis=1) >= -1e-6).all()
+
+
+def test_edges_give_what_black_and_white_cannot():
+    """Bars whose overshoot was cut off: the mean comes back, black and white stay."""
+    low_res = np.repeat(np.tile([1.0, 1.0, 0.9, 0.0, 0.1], 12)[None], 40, 0)[..., None]
+    low_res = np.repeat(low_res, 3, axis=2).astype(np.float32)
+    sr = np.repeat(np.repeat(low_res, 2, 0), 2, 1)
+    sr[:, 3::10] = 0.7  # darker than it was, at an edge
+    sr[:, 6::10] = 0.0
+    held = hold_mean(sr, low_res)
+    assert abs(held.mean(dtype=np.float64) - low_res.mean(dtype=np.float64)) < 0.5 / 255
 
 
 def test_a_part_with_its_reach_gives_what_the_whole_gives_bit_for_bit():

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from conftest import made_photograph
 from inference.doubles import LocalEngine, PooledEngine
@@ -271,3 +271,34 @@ def test_shipped_networks_keep_the_mean_colour(card, scale):
         values = np.ascontiguousarray(photograph[:200, 100:340])
         means = upscaler(values).mean((0, 1)) - values.mean((0, 1))
         assert np.abs(means).max() < 0.5
+
+
+def drawn():
+    """Pictures of black and white alone, where what is sharpened is cut off."""
+    page = Image.new("L", (240, 200), "white")
+    lines = "\n".join(["The quick brown fox jumps over it all"] * 12)
+    ImageDraw.Draw(page).text((4, 4), lines, fill="black")
+    text = np.asarray(page)
+    y, x = np.mgrid[:200, :240]
+    order = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    ordered = np.where(x / 240 > order[y % 4, x % 4] / 16, 255, 0).astype(np.uint8)
+    slope = Image.fromarray((x + y).clip(0, 255).astype(np.uint8))
+    diffused = np.asarray(slope.convert("1").convert("L"))
+    stripes = np.where((x + y) % 2, 255, 0).astype(np.uint8)
+    return {
+        "text": text,
+        "white text": 255 - text,
+        "ordered": ordered,
+        "diffused": diffused,
+        "stripes": stripes,
+    }
+
+
+@pytest.mark.parametrize("kind", drawn())
+@pytest.mark.parametrize(
+    ("card", "scale"), SHIPPED, ids=[f"{card.id} x{scale}" for card, scale in SHIPPED]
+)
+def test_shipped_networks_keep_the_mean_of_text_and_dithers(card, scale, kind):
+    values = drawn()[kind]
+    result = Upscaler(card.name, scale, card.degradation)(values)
+    assert abs(result.mean() - values.mean()) < 0.5
