@@ -1,0 +1,92 @@
+"""What each part of the training recipe is worth: short trainings that differ in one thing.
+
+    .venv/bin/python benchmarks/ablation.py --photos FOLDER    # 15 minutes
+    .venv/bin/kedro run --pipelines=results                    # into docs/results.md
+
+FOLDER holds the photographs that `src/isr_pipeline/weights/ATTRIBUTION.md` lists. Every row is a
+`kedro run` of its own that anybody can repeat, `subpixel-small` at x2 for 1,500 steps, scored on
+the photographs that were held back. Rows that are there already are kept, so that an interrupted
+series goes on with the same command.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from isr_pipeline.machine import describe_machine
+from isr_pipeline.pipelines.results.nodes import ABLATION_COLUMNS
+
+PROJECT = Path(__file__).resolve().parents[1]
+TABLE = PROJECT / "docs" / "results" / "ablation.csv"
+REPORTING = PROJECT / "data" / "08_reporting" / "weights"
+BASE = {"recipe": "ablation"}
+VARIANTS: dict[str, dict[str, str]] = {
+    "the recipe: Muon, L1, average of the weights, plain convolutions": {},
+    "branches (RepConv2D), folded": {"train.network.subpixel.branches": "true"},
+    "Adam, 1e-3": {"train.optimizer": "adam", "train.learning_rate.peak": "0.001"},
+    "Adam, 1e-3, branches": {
+        "train.optimizer": "adam",
+        "train.learning_rate.peak": "0.001",
+        "train.network.subpixel.branches": "true",
+    },
+    "Adam, 2e-3": {"train.optimizer": "adam"},
+    "Charbonnier": {"train.loss": "charbonnier"},
+    "mean squared error": {"train.loss": "mean_squared_error"},
+    "L1 and 0.05 of the spectrum": {"train.fourier_weight": "0.05"},
+    "no average of the weights": {"train.average": "null"},
+    "no flips and rotations": {"train.augment": "false"},
+    "constant learning rate": {"train.learning_rate.schedule": "constant"},
+    "batches of 32, half as many steps": {
+        "train.batch_size": "32",
+        "train.steps_per_epoch": "250",
+    },
+    "float32": {"train.precision": "float32"},
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--photos", required=True, help="folder of the training photographs")
+    photos = options.parse_args().photos
+    table = pd.read_csv(TABLE) if TABLE.is_file() else pd.DataFrame(columns=ABLATION_COLUMNS)
+    for variant, changes in VARIANTS.items():
+        if variant in set(table["variant"]):
+            continue
+        row = measure(variant, changes, photos)
+        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+        table.to_csv(TABLE, index=False)
+        print(f"{row['val_psnr_db']:.2f} dB  {row['seconds']:4.0f} s  {variant}", flush=True)
+
+
+def measure(variant: str, changes: dict[str, str], photos: str) -> dict[str, object]:
+    """Train one variant; its row of the table, with the command as one would type it."""
+
+    def command(folder: str) -> str:
+        settings = {"photos": folder, **BASE, **changes}
+        joined = ",".join(f"{name}={value}" for name, value in settings.items())
+        return f"--env=weights --pipelines=prepare,train --params={joined}"
+
+    kedro = shutil.which("kedro", path=str(Path(sys.executable).parent)) or "kedro"
+    run = subprocess.run(
+        [kedro, "run", *command(photos).split(" ")], cwd=PROJECT, capture_output=True, text=True
+    )
+    if run.returncode:
+        sys.exit(f"{variant}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+    facts = json.loads((REPORTING / "training_facts.json").read_text())
+    history = pd.read_csv(REPORTING / "training_history.csv")
+    return {
+        "variant": variant,
+        "command": f"kedro run {command('<folder>')}",
+        "seconds": round(facts["seconds"]),
+        "machine": describe_machine(),
+        "val_psnr_db": round(float(history["val_psnr"].iloc[facts["best_epoch"] - 1]), 3),
+    }
+
+
+if __name__ == "__main__":
+    main()
