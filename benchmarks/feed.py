@@ -35,6 +35,7 @@ from tqdm import tqdm
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.degradations import degrade, encode_jpeg
+from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import build_network, import_keras
 from isr_pipeline.pipelines.tile.nodes import index_tiles
 from isr_pipeline.pipelines.tile.parameters import TileParameters
@@ -533,17 +534,12 @@ def table(head: list[str], rows: list[list[Any]]) -> list[str]:
 
 
 def machine() -> str:
-    """Processor, GPUs and versions in one line."""
+    """Processor, memory, GPUs and versions in one line."""
     import tensorflow as tf
 
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = models[0].partition(":")[2].strip() if models else processor
     gpus = len(tf.config.list_physical_devices("GPU"))
     return (
-        f"{processor}, {os.cpu_count()} cores, {gpus or 'no'} GPU; "
+        f"{describe_machine()}, {gpus or 'no'} GPU; "
         f"Python {platform.python_version()}, TensorFlow {tf.__version__}"
     )
 

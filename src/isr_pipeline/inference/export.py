@@ -14,6 +14,7 @@ import numpy as np
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import FloatPicture, to_unit
+from isr_pipeline.imaging.resampling import BICUBIC_REACH, bicubic_phases
 from isr_pipeline.inference.engines import FACTS, FloatBatch, OpenVinoEngine, import_openvino
 from isr_pipeline.networks import import_keras
 from isr_pipeline.quiet import quiet
@@ -267,9 +268,7 @@ def _interpolate_precisely(model: Any, scale: int) -> None:
     """
     from openvino import opset13 as ops
 
-    from isr_pipeline.networks.layers import REACH, bicubic_taps
-
-    length = 2 * REACH + 1
+    length = 2 * BICUBIC_REACH + 1
     shape = [3 * scale**2, 3, length, length]
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Convolution" and list(node.input(1).get_shape()) == shape:
@@ -278,13 +277,13 @@ def _interpolate_precisely(model: Any, scale: int) -> None:
         return
     (target,) = node.output(0).get_target_inputs()
     former = target.get_node() if scale > 1 else node  # the pixel shuffle behind it
-    taps = bicubic_taps(scale)  # (scale, length), one row for each phase
+    taps = bicubic_phases(scale)  # (scale, length), one row for each phase
     positions = np.arange(scale * length)
     line = taps[positions % scale, length - 1 - positions // scale]
     kernel = np.einsum("y,x,cd->cdyx", line, line, np.eye(3)).astype(np.float32)
 
     channels_first = ops.transpose(model.inputs[0].node, np.array([0, 3, 1, 2]))
-    reach = np.array([0, 0, REACH, REACH])
+    reach = np.array([0, 0, BICUBIC_REACH, BICUBIC_REACH])
     mirrored = ops.pad(channels_first, reach, reach, "symmetric")
     beyond = [scale * (length - 1)] * 2
     enlarged = ops.convolution_backprop_data(

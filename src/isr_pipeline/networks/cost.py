@@ -5,8 +5,9 @@ import math
 import keras
 import pandas as pd
 
+from isr_pipeline.imaging.resampling import BICUBIC_REACH
 from isr_pipeline.networks import at_scale
-from isr_pipeline.networks.layers import REACH, BicubicUpsampling, RepConv2D
+from isr_pipeline.networks.layers import BicubicUpsampling, RepConv2D
 
 
 def describe_layers(network: keras.Model, scale: int, side: int = 96) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def receptive_radius(network: keras.Model, scale: int) -> int:
         elif isinstance(layer, RepConv2D):
             radius += jump
         elif isinstance(layer, BicubicUpsampling):
-            radius += REACH
+            radius += BICUBIC_REACH
     return math.ceil(radius)
 
 

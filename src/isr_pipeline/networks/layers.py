@@ -5,23 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
-from isr_pipeline.imaging.resampling import keys_cubic
-
-REACH = 2
-"""The bicubic kernel reaches this many low-resolution pixels beyond the one it is centred in."""
-
-
-def bicubic_taps(scale: int) -> NDArray[np.float64]:
-    """What each enlarged pixel takes of the small ones around, along one axis.
-
-    Returns:
-        `(scale, 2 * REACH + 1)`: for each of the `scale` pixels that one small pixel becomes.
-    """
-    phases = (np.arange(scale) + 0.5) / scale - 0.5
-    offsets = np.arange(-REACH, REACH + 1)
-    return keys_cubic(phases[:, None] - offsets[None, :])
+from isr_pipeline.imaging.resampling import BICUBIC_REACH, bicubic_phases
 
 
 @keras.saving.register_keras_serializable(package="isr_pipeline")
@@ -41,17 +26,16 @@ class BicubicUpsampling(keras.layers.Layer):
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"}, trainable=False)
         self.scale = scale
-        taps = bicubic_taps(scale)
+        taps = bicubic_phases(scale)
         kernel = np.einsum("ya,xb,cd->abcyxd", taps, taps, np.eye(3))
-        self.kernel = kernel.reshape(2 * REACH + 1, 2 * REACH + 1, 3, 3 * scale**2).astype(
-            "float32"
-        )
+        length = 2 * BICUBIC_REACH + 1
+        self.kernel = kernel.reshape(length, length, 3, 3 * scale**2).astype("float32")
 
     def call(self, pictures: Any) -> Any:
-        x = pictures
+        x, reach = pictures, BICUBIC_REACH
         for axis in (1, 2):
             first, last = (
-                (x[:, :REACH], x[:, -REACH:]) if axis == 1 else (x[:, :, :REACH], x[:, :, -REACH:])
+                (x[:, :reach], x[:, -reach:]) if axis == 1 else (x[:, :, :reach], x[:, :, -reach:])
             )
             x = ops.concatenate([ops.flip(first, axis), x, ops.flip(last, axis)], axis)
         x = ops.conv(x, ops.convert_to_tensor(self.kernel), padding="valid")
