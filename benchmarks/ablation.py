@@ -1,10 +1,10 @@
 """What each part of the training recipe is worth: short trainings that differ in one thing.
 
-    .venv/bin/python benchmarks/ablation.py --photos FOLDER    # 15 minutes
+    .venv/bin/python benchmarks/ablation.py --photos FOLDER    # 13 minutes
     .venv/bin/kedro run --pipelines=results                    # into docs/results.md
 
 FOLDER holds the photographs that `src/isr_pipeline/weights/ATTRIBUTION.md` lists. Every row is a
-`kedro run` of its own that anybody can repeat, `subpixel-small` at x2 for 1,500 steps, scored on
+`kedro run` of its own that anybody can repeat, `subpixel-small` at x2 for 1,000 steps, scored on
 the photographs that were held back. Rows that are there already are kept, so that an interrupted
 series goes on with the same command.
 """
