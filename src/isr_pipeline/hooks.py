@@ -18,7 +18,13 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 
 logger = logging.getLogger(__name__)
-CATALOG_PARAMETERS = {"photos", "unsplash", "initial_network", "recipe"}  # read by the catalogs
+CATALOG_PARAMETERS = {  # read by the catalogs
+    "photos",
+    "unsplash",
+    "initial_network",
+    "recipe",
+    "weights_folder",
+}
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
 
 
