@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import keras
 
 FOLDER = Path(__file__).parent
-DEFAULT_ORDER = ("subpixel-medium", "subpixel-small", "subpixel-tiny", "autoencoder")
-"""Which name is taken for a scale when nobody chooses: the best that there is."""
+DEFAULT_ORDER = ("subpixel-small", "subpixel-medium", "subpixel-tiny", "autoencoder")
+"""Which name is taken for a scale when nobody chooses: the best, of equals the fastest."""
 
 
 @dataclass(frozen=True)
