@@ -104,9 +104,12 @@ def main() -> None:
 def default_models(degradation: str) -> list[str]:
     """The champion and the shipped weights for x2; fresh networks where there are neither."""
     names = ["champion"] if find_champion(Path.cwd(), SCALE) else []
-    for card in weights.available():
-        if card.degradation == degradation and SCALE in card.scales:
-            names.append(card.name)
+    shipped = [
+        card.name
+        for card in weights.available()
+        if card.degradation == degradation and SCALE in card.scales
+    ]
+    names += sorted(shipped, key=weights.DEFAULT_ORDER.index)  # batches are done with the first
     if names:
         return names
     from isr_pipeline.inference.export import export_openvino
