@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 BASELINE, NETWORK, QUOTED = "baseline", "network", "quoted"
 PROTOCOLS = {
@@ -199,6 +200,8 @@ def _engines(table: pd.DataFrame) -> list[str]:
 
 
 def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
+    costs = rows.loc[rows[score].notna(), "multiply_adds_g"]
+    dearest = costs.max() * (costs.min() / costs.max()) ** 0.1  # of those, names grow inwards
     for kind, marker, colour, label in (
         (NETWORK, "o", NETWORK_COLOUR, "measured here"),
         (QUOTED, "x", QUOTED_COLOUR, "quoted"),
@@ -212,10 +215,12 @@ def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
         )
         for point in points.to_dict("records"):
             name = f"{point['model']}{'+' if point['self_ensemble'] else ''}"
+            left = point["multiply_adds_g"] < dearest or costs.max() == costs.min()
             axes.annotate(
                 name,
                 (point["multiply_adds_g"], point[score]),
-                xytext=(4, 3),
+                xytext=(4, 3) if left else (-4, -9),
+                ha="left" if left else "right",
                 textcoords="offset points",
                 fontsize=7,
                 color=colour,
@@ -224,6 +229,9 @@ def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
     for value in bicubic:
         axes.axhline(value, color=BASELINE_COLOUR, ls="--", lw=1, label="bicubic")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("multiply-adds, 1e9")
     axes.set_ylabel("RGB PSNR, dB" if score == "psnr_rgb" else "Y PSNR, dB")
     axes.margins(x=0.18, y=0.1)  # room for the names
