@@ -17,7 +17,13 @@ from isr_pipeline.storage.pictures import (
 )
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
-from isr_pipeline.training.losses import charbonnier, choose_loss, fourier, psnr
+from isr_pipeline.training.losses import (
+    charbonnier,
+    choose_loss,
+    fourier,
+    luma_absolute_error,
+    psnr,
+)
 from isr_pipeline.training.parameters import TrainParameters
 from pipelines.conftest import train_parameters
 
@@ -372,6 +378,9 @@ def test_losses_by_hand():
     hr, sr = np.zeros((1, 2, 2, 3), np.float32), np.full((1, 2, 2, 3), 0.1, np.float32)
     assert np.allclose(psnr(hr, sr), 20.0, atol=1e-4)
     assert np.allclose(charbonnier(hr, sr), np.sqrt(0.01 + 1e-6))
+    blue = sr * np.array([0, 0, 1], np.float32)
+    assert np.allclose(luma_absolute_error(hr, sr), 0.1)  # of grey, as the mean absolute error
+    assert np.allclose(luma_absolute_error(hr, blue), 0.9 * 0.0114 + 0.1 * 0.1 / 3)
     assert float(psnr(hr, hr)[0]) == pytest.approx(100.0, abs=1e-3)
     assert np.allclose(psnr(hr + 1, sr + 5), 100.0, atol=1e-3)  # clipped to white
 

@@ -130,7 +130,7 @@ class TrainParameters(Parameters):
     network: NetworkParameters
     precision: Literal["auto", "float32", "mixed_bfloat16"]
     optimizer: Literal["adam", "muon"]
-    loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier"]
+    loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier", "luma_absolute_error"]
     fourier_weight: float = Field(ge=0)
     metrics: list[Literal["psnr", "accuracy"]]
     learning_rate: LearningRateParameters
