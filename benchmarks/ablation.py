@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     },
     "Adam, 2e-3": {"train.optimizer": "adam"},
     "Charbonnier": {"train.loss": "charbonnier"},
+    "L1, nine tenths of luma": {"train.loss": "luma_absolute_error"},
     "mean squared error": {"train.loss": "mean_squared_error"},
     "L1 and 0.05 of the spectrum": {"train.fourier_weight": "0.05"},
     "no average of the weights": {"train.average": "null"},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 DEFAULT_ORDER = ("subpixel-small", "subpixel-medium", "subpixel-tiny", "autoencoder")
-"""Which name is taken for a scale when nobody chooses: the best, of equals the fastest."""
+"""Which name is taken for a scale when nobody chooses: the best for its cost."""
 
 
 @dataclass(frozen=True)
