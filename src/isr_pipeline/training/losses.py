@@ -21,7 +21,7 @@ def luma_absolute_error(hr: Any, sr: Any) -> Any:
     """Mean absolute error of which nine tenths are luma's (ITU-R BT.601) and one tenth RGB's.
 
     The eye sees detail in luma, and the field scores luma alone. In RGB a third of the gradient
-    comes from blue, most of it from the camera's noise.
+    comes from blue, which both weigh least.
     """
     error = sr - ops.cast(hr, sr.dtype)
     luma = ops.sum(error * ops.convert_to_tensor(LUMA_WEIGHTS, dtype=error.dtype), axis=-1)

@@ -102,15 +102,15 @@ def write_results(results: pd.DataFrame, ablation: pd.DataFrame) -> str:
     if not ablation.empty:
         parts.append("## Ablation\n")
         parts.append(
-            "PSNR on validation photographs, which are not test photographs: figures compare "
-            "within this table alone.\n"
+            "Y PSNR, means over whole validation photographs, which are not test photographs: "
+            "figures compare within this table alone.\n"
         )
         parts.append(
             markdown_table(
                 ablation,
                 {
                     "variant": ("variant", str),
-                    "val_psnr_db": ("validation PSNR, dB", "{:.2f}".format),
+                    "val_psnr_db": ("validation Y PSNR, dB", "{:.2f}".format),
                     "seconds": ("seconds", "{:,.0f}".format),
                     "command": ("command", "`{}`".format),
                     "machine": ("machine", str),
