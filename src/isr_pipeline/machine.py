@@ -3,13 +3,16 @@
 import os
 import platform
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 
 def describe_machine() -> str:
-    """The processor, the cores that this process may use and the memory, in one line."""
-    return f"{available_cores()} cores of {_processor()}, {_memory_gib():.0f} GiB"
+    """The processor, the cores that this process may use, memory and GPU, in one line."""
+    parts = [f"{available_cores()} cores of {_processor()}", f"{_memory_gib():.0f} GiB", *_gpus()]
+    return ", ".join(parts)
 
 
 def available_cores() -> int:
@@ -38,6 +41,19 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    """Names of the NVIDIA GPUs."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.splitlines()
 
 
 def _memory_gib() -> float:

@@ -21,6 +21,8 @@ TRAIN = """
     from isr_pipeline.storage.pictures import PictureStore
     from isr_pipeline.storage.tiles import read_tiles
     from isr_pipeline.training.checkpoints import Checkpoints
+    from isr_pipeline.training.device import device_reader
+    from isr_pipeline.training.feed import TileFeed
     from isr_pipeline.training.fit import fit_network
     from isr_pipeline.training.parameters import TrainParameters
 
@@ -39,6 +41,15 @@ TRAIN = """
             Checkpoints(folder), on_epoch,
         )
 
+    def batch(*reader):
+        table = read_tiles(tiles)
+        return TileFeed(table, PictureStore(pictures), 8, 0, True, *reader).batch(3)
+
+    halves = zip(batch(), batch(device_reader(PictureStore(pictures))))
+    unlike = max(
+        np.abs(host[name] - keras.ops.convert_to_numpy(device[name])).max()
+        for name, (host, device) in zip(("lr_x2", "sr_x2"), halves)
+    )
     whole = fit(folder / "whole")
     try:
         fit(folder / "cut", stop=2)
@@ -48,6 +59,7 @@ TRAIN = """
         np.abs(a - b).max()
         for a, b in zip(whole.network.get_weights(), resumed.network.get_weights())
     )
+    device = fit(folder / "device", feed="device")  # without a GPU, auto is the host
     whole.network.save(folder / "network.keras")
     print(json.dumps({
         "backend": keras.backend.backend(),
@@ -55,6 +67,8 @@ TRAIN = """
         "loss": whole.history["val_loss"].tolist(),
         "resumed_after": resumed.facts["resumed_after"],
         "difference": float(difference),
+        "unlike": float(unlike),
+        "device_loss": device.history["val_loss"].tolist(),
     }))
 """
 APPLY = """
@@ -133,6 +147,13 @@ def test_an_interrupted_training_ends_like_one_that_was_not(trained, backend):
     told = of(backend, trained[1])
     assert told["resumed_after"] == 1
     assert told["difference"] < 1e-6
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_device_cuts_the_same_tiles_and_trains_on_them(trained, backend):
+    told = of(backend, trained[1])
+    assert told["unlike"] < 1e-6  # compilers divide by 255 in ways of their own
+    assert told["device_loss"][-1] < told["device_loss"][0]
 
 
 def test_a_network_of_any_backend_loads_in_every_other_and_does_the_same(trained, tmp_path):

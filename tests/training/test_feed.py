@@ -1,6 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
+from isr_pipeline.training.device import device_reader
 from isr_pipeline.training.feed import TileFeed, read_tile
 
 
@@ -78,3 +80,19 @@ def test_an_error_in_the_thread_reaches_the_training(world, train_tiles, monkeyp
 def test_tiles_of_a_picture_that_is_not_stored_are_refused_at_once(world, train_tiles):
     with pytest.raises(KeyError, match="nobody"):
         feed(world, train_tiles.assign(photograph="nobody"))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_device_cuts_the_same_batches(world, train_tiles, augment):
+    host = feed(world, train_tiles, augment=augment, batch_size=16)
+    device = feed(
+        world, train_tiles, augment=augment, batch_size=16, reader=device_reader(world.pictures)
+    )
+    assert device.scales == host.scales == [2, 4, 6]
+    assert device.steps_per_pass == host.steps_per_pass
+    for number in (0, 9):
+        for expected, cut in zip(host.batch(number), device.batch(number), strict=True):
+            assert set(cut) == set(expected)
+            for name, tiles in cut.items():
+                assert keras.ops.is_tensor(tiles)
+                assert np.abs(np.asarray(tiles) - expected[name]).max() < 1e-6

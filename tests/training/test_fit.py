@@ -251,6 +251,34 @@ def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_
         fit_network(tiles, world.pictures, train_parameters(), Checkpoints(tmp_path))
 
 
+def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_path):
+    one = one_scale(world, 2)
+    host = fitted(one, tmp_path / "host", feed="host")
+    device = fitted(one, tmp_path / "device", feed="device")
+    assert np.abs(weights_of(host) - weights_of(device)).max() < 1e-4
+    assert np.allclose(host.history["val_loss"], device.history["val_loss"], rtol=1e-4)
+
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(one, tmp_path / "cut", interrupt, feed="device")
+    resumed = fitted(one, tmp_path / "cut", feed="host")  # where they are cut is not what is done
+    assert resumed.facts["resumed_after"] == 1
+
+
+def test_a_device_asked_for_tiles_of_several_sizes_is_refused(world, tmp_path):
+    whole = world.tiles.assign(lr_height=np.arange(len(world.tiles)) % 2 + 8)
+    with pytest.raises(ProjectError, match=r"train\.feed 'device' needs tiles of one size"):
+        fit_network(
+            whole,
+            world.pictures,
+            train_parameters(feed="device", batch_size=1, augment=False),
+            Checkpoints(tmp_path),
+        )
+
+
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
     result = fitted(
         world,

@@ -21,6 +21,25 @@ def test_a_step_of_muon_has_even_singular_values_on_kernels():
     assert np.trace(step.T @ gradient) > 0
 
 
+def test_kernels_of_one_shape_are_stepped_as_each_would_be_alone():
+    generator = np.random.default_rng(1)
+    shapes = [(3, 3, 4, 5), (3, 3, 4, 5), (1, 1, 5, 12), (3, 3, 4, 5)]
+    gradients = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+
+    def stepped(chosen):
+        kernels = [keras.Variable(np.zeros(shapes[number], np.float32)) for number in chosen]
+        optimizer = make_optimizer("muon", 1e-2, None, 1)
+        optimizer.build(kernels)
+        for factor in (1.0, -0.4):
+            optimizer.apply([keras.ops.convert_to_tensor(factor * gradients[n]) for n in chosen])
+        return [np.asarray(kernel) for kernel in kernels]
+
+    together = stepped(range(4))
+    for number in range(4):
+        assert np.allclose(together[number], stepped([number])[0], atol=1e-7)
+        assert np.abs(together[number]).max() > 1e-4
+
+
 def test_biases_are_stepped_as_by_adam():
     biases = [keras.Variable(np.zeros(4, np.float32)) for _ in range(2)]
     gradient = np.array([1.0, -2.0, 0.5, 3.0], np.float32)

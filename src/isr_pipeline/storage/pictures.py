@@ -105,6 +105,15 @@ class PictureStore:
             for row in index.itertuples()
         }
 
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The pixels of all pictures, row after row, `(pixels, 3)`, read-only."""
+        return self._pixels.reshape(-1, 3)
+
+    def first_pixel(self, photograph: str, scale: int) -> int:
+        """The index in `pixels` where a picture begins."""
+        return self._places[photograph, scale][0] // 3
+
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
         return np.memmap(self.folder / PIXELS, np.uint8, mode="r")

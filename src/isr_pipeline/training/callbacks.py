@@ -123,6 +123,8 @@ class Recorder(keras.callbacks.Callback):
         on_epoch: called after each epoch with its number from 1 and its figures.
     """
 
+    async_safe = True  # else Keras waits for the device after every step
+
     def __init__(self, on_epoch: Callable[[int, dict[str, float]], None] | None = None) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []

@@ -2,8 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,24 @@ from numpy.typing import NDArray
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.storage.pictures import PictureStore
 
-Batch = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]
-"""`{"lr_x2": (batch, height, width, 3), ...}` and `{"sr_x2": ...}`, both in [0, 1]."""
+Batch = tuple[dict[str, Any], dict[str, Any]]
+"""`{"lr_x2": (batch, height, width, 3), ...}` and `{"sr_x2": ...}`, float32 in [0, 1]: arrays, or
+tensors that are on the device already."""
+
+
+class Reader(Protocol):
+    """Tiles of one of the network's scales: `TileReader`, or `device.DeviceReader`."""
+
+    def __len__(self) -> int: ...
+
+    def read(
+        self, rows: NDArray[np.int64], flips: NDArray[np.int64] | None = None
+    ) -> Sequence[Any]:
+        """The low-resolution and the original half of a batch."""
+
+
+MakeReader = Callable[[pd.DataFrame, PictureStore], Reader]
+"""Makes a reader of rows of the tile index with one `enlargement`, and of the pictures."""
 
 
 class TileReader:
@@ -86,15 +102,22 @@ class TileFeed:
         batch_size: tiles of each scale in a batch.
         seed: of order and flips.
         augment: mirror and transpose at random, the eight symmetries of a square.
+        reader: who reads the tiles.
     """
 
     def __init__(
-        self, tiles: pd.DataFrame, pictures: PictureStore, batch_size: int, seed: int, augment: bool
+        self,
+        tiles: pd.DataFrame,
+        pictures: PictureStore,
+        batch_size: int,
+        seed: int,
+        augment: bool,
+        reader: MakeReader = TileReader,
     ) -> None:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
-        self._readers = readers_by_scale(tiles, pictures)
+        self._readers = readers_by_scale(tiles, pictures, reader)
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     @property
@@ -162,16 +185,20 @@ class TileFeed:
         return self._orders[key]
 
 
-def readers_by_scale(tiles: pd.DataFrame, pictures: PictureStore) -> dict[int, TileReader]:
+def readers_by_scale(
+    tiles: pd.DataFrame,
+    pictures: PictureStore,
+    reader: MakeReader = TileReader,
+) -> dict[int, Reader]:
     """A reader for each of the network's scales, smallest first."""
     return {
-        int(str(scale)): TileReader(table, pictures)
+        int(str(scale)): reader(table, pictures)
         for scale, table in tiles.groupby("enlargement", sort=True)
     }
 
 
 def make_batch(
-    readers: dict[int, TileReader],
+    readers: dict[int, Reader],
     rows: dict[int, NDArray[np.int64]],
     flips: dict[int, NDArray[np.int64]] | None = None,
 ) -> Batch:

@@ -10,16 +10,25 @@ import numpy as np
 import pandas as pd
 
 from isr_pipeline.errors import DivergedError, ProjectError
+from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import at_scale, build_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
-from isr_pipeline.training.feed import Batch, TileFeed, make_batch, readers_by_scale
+from isr_pipeline.training.device import MOST_PIXELS, device_reader
+from isr_pipeline.training.feed import (
+    Batch,
+    MakeReader,
+    TileFeed,
+    TileReader,
+    make_batch,
+    readers_by_scale,
+)
 from isr_pipeline.training.losses import METRICS, choose_loss
 from isr_pipeline.training.optimizers import make_optimizer
 from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
-from isr_pipeline.training.precision import choose_precision
+from isr_pipeline.training.precision import choose_precision, has_gpu
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +41,7 @@ class TrainingResult:
         network: with the weights of the best epoch, in float32, not compiled.
         history: one row an epoch: `epoch`, `seconds`, `cpu_seconds` (of all threads together),
             `learning_rate` and the figures.
-        facts: `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
+        facts: `machine`, `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
             `cpu_seconds`, `resumed_after` (epochs already done when this run began) and
             `train_tiles`.
     """
@@ -67,12 +76,15 @@ def fit_network(
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
+    on_device = _cuts_on_device(tiles, pictures, parameters)
+    reader: MakeReader = device_reader(pictures) if on_device else TileReader
     feed = TileFeed(
         tiles[tiles["split"] == "train"],
         pictures,
         parameters.batch_size,
         parameters.seed,
         parameters.augment,
+        reader,
     )
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
@@ -97,7 +109,7 @@ def fit_network(
     if done == 0:
         checkpoints.clear()
     logger.info(
-        "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s",
+        "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s, tiles from the %s",
         parameters.network.name,
         f"{network.count_params():,}",
         feed.scales,
@@ -105,6 +117,7 @@ def fit_network(
         steps,
         precision,
         keras.backend.backend(),
+        "device" if on_device else "host",
     )
     batches = feed.batches(first=done * steps)
     try:
@@ -115,7 +128,7 @@ def fit_network(
                 initial_epoch=done,
                 steps_per_epoch=steps,
                 validation_data=ValidationTiles(
-                    tiles, pictures, parameters.validation_tiles, parameters.batch_size
+                    tiles, pictures, parameters.validation_tiles, parameters.batch_size, reader
                 ),
                 callbacks=callbacks,
                 shuffle=False,  # the feed has done that
@@ -137,6 +150,7 @@ def fit_network(
     checkpoints.clear_state()
     history = pd.DataFrame(recorder.rows)
     facts = {
+        "machine": describe_machine(),
         "backend": keras.backend.backend(),
         "precision": precision,
         "parameters": trained.count_params(),
@@ -183,13 +197,19 @@ class ValidationTiles(keras.utils.PyDataset):
         pictures: the store that it points into.
         most: at most this many tiles of each scale; None for all.
         batch_size: tiles of each scale in a batch.
+        reader: who reads the tiles.
     """
 
     def __init__(
-        self, tiles: pd.DataFrame, pictures: PictureStore, most: int | None, batch_size: int
+        self,
+        tiles: pd.DataFrame,
+        pictures: PictureStore,
+        most: int | None,
+        batch_size: int,
+        reader: MakeReader = TileReader,
     ) -> None:
         super().__init__()
-        self._readers = readers_by_scale(tiles[tiles["split"] == "val"], pictures)
+        self._readers = readers_by_scale(tiles[tiles["split"] == "val"], pictures, reader)
         fewest = min(len(reader) for reader in self._readers.values())
         self.count = min(fewest, most or fewest)
         self.batch_size = batch_size
@@ -206,9 +226,27 @@ class ValidationTiles(keras.utils.PyDataset):
         return make_batch(self._readers, {scale: rows[part] for scale, rows in self._rows.items()})
 
 
+def _tile_sizes(tiles: pd.DataFrame) -> int:
+    sizes = tiles.groupby("enlargement")[["lr_height", "lr_width"]]
+    return int(sizes.nunique().to_numpy().max())
+
+
+def _cuts_on_device(
+    tiles: pd.DataFrame, pictures: PictureStore, parameters: TrainParameters
+) -> bool:
+    fits = _tile_sizes(tiles) == 1 and len(pictures.pixels) < MOST_PIXELS
+    if parameters.feed == "auto":  # TensorFlow takes batches from the processor's memory alone
+        return fits and has_gpu() and keras.backend.backend() != "tensorflow"
+    if parameters.feed == "device" and not fits:
+        raise ProjectError(
+            "train.feed 'device' needs tiles of one size and less than "
+            f"{MOST_PIXELS / 1e9:.1f} billion pixels: set tile.size, or train.feed to 'host'"
+        )
+    return parameters.feed == "device"
+
+
 def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
-    sizes = tiles.groupby("enlargement")[["lr_height", "lr_width"]].nunique().to_numpy().max()
-    if sizes > 1 and parameters.batch_size > 1:
+    if _tile_sizes(tiles) > 1 and parameters.batch_size > 1:
         raise ProjectError(
             "whole pictures of several sizes cannot share a batch: set tile.size or pair.resize"
         )
@@ -319,7 +357,7 @@ def _work_digest(
     initial: keras.Model | None,
 ) -> str:
     hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
-    settings = parameters.model_dump(exclude={"resume", "maximum_minutes"})
+    settings = parameters.model_dump(exclude={"resume", "maximum_minutes", "feed"})
     start = [] if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()]
     return digest(
         pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)), start

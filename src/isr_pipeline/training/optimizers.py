@@ -17,17 +17,37 @@ class ConvolutionMuon(keras.optimizers.Muon):
     is the momentum with all its singular values brought near one (five Newton-Schulz iterations),
     scaled as in Moonlight (Liu et al. 2025) to the size of Adam's steps, so that the same learning
     rates suit both. Biases are stepped by Adam.
+
+    Kernels of one shape go through the iterations together: one after the other, their small
+    matrices leave a GPU idle.
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
         return len(variable.shape) != 4
 
+    def _backend_update_step(
+        self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any
+    ) -> None:
+        by_shape: dict[tuple[int, ...], list[tuple[int, Any]]] = {}
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            if not self._should_use_adamw(variable):
+                index = self._get_variable_index(variable)
+                m = self.momentums[index]
+                self.assign(m, self.momentum * m + gradient)
+                update = gradient + self.momentum * m if self.nesterov else m
+                rows = ops.reshape(update, (-1, variable.shape[-1]))
+                by_shape.setdefault(tuple(rows.shape), []).append((index, rows))
+        self._directions: dict[int, Any] = {}
+        for (height, width), members in by_shape.items():
+            stack = ops.stack([rows for _, rows in members])
+            stack = self.zeropower_via_newtonschulz5(stack, self.ns_steps)
+            stack = stack * (self.rms_rate * max(height, width) ** 0.5)
+            for number, (index, _) in enumerate(members):
+                self._directions[index] = stack[number]
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
-        self.assign(m, self.momentum * m + gradient)
-        update = gradient + self.momentum * m if self.nesterov else m
-        filters = variable.shape[-1]
-        rows = ops.reshape(update, (-1, filters))
-        step = self.lr_adjust(self.zeropower_via_newtonschulz5(rows, self.ns_steps))
+        step = self._directions.pop(self._get_variable_index(variable))
         lr = ops.cast(lr, variable.dtype)
         self.assign_sub(variable, lr * ops.reshape(step, variable.shape))
 

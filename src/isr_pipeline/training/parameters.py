@@ -118,6 +118,8 @@ class TrainParameters(Parameters):
         accumulate_steps: batches whose mean gradient makes one step: a larger batch than memory
             has room for.
         augment: mirror and transpose tiles at random.
+        feed: where tiles are cut: by the processor (`host`), or by the accelerator out of a copy
+            of all pictures in its memory (`device`); `auto` is `device` where there is a GPU.
         epochs: at most this many.
         steps_per_epoch: or null for as many as it takes to see each tile once.
         validation_tiles: at most this many of each scale, spread evenly; null for all.
@@ -138,6 +140,7 @@ class TrainParameters(Parameters):
     batch_size: int = Field(ge=1)
     accumulate_steps: int = Field(ge=1)
     augment: bool
+    feed: Literal["auto", "host", "device"]
     epochs: int = Field(ge=1)
     steps_per_epoch: int | None = Field(ge=1)
     validation_tiles: int | None = Field(ge=1)

@@ -11,7 +11,7 @@ def choose_precision(precision: str) -> str:
     """
     if precision != "auto":
         return precision
-    return "mixed_bfloat16" if _has_gpu() or _cpu_has_bfloat16() else "float32"
+    return "mixed_bfloat16" if has_gpu() or _cpu_has_bfloat16() else "float32"
 
 
 def _cpu_has_bfloat16() -> bool:
@@ -27,7 +27,8 @@ def _cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether the Keras backend computes on a GPU."""
     import keras
 
     if keras.backend.backend() == "torch":  # Keras lists no devices for it

@@ -4,7 +4,6 @@ from typing import Any
 
 from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet
-from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
@@ -33,7 +32,7 @@ def pack_weights(
         "command": parameters.command,
         "seconds": round(training_facts["seconds"]),
         "cpu_seconds": round(training_facts["cpu_seconds"]),
-        "machine": describe_machine(),
+        "machine": training_facts["machine"],
         "backend": training_facts["backend"],
         "precision": training_facts["precision"],
         "epochs": training_facts["epochs"],

@@ -1,0 +1,116 @@
+"""Tiles cut by the accelerator itself, which else waits for the processor to cut them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+from numpy.typing import NDArray
+
+from isr_pipeline.storage.pictures import PictureStore
+
+MOST_PIXELS = 2**31
+"""A store with as many pixels is too large: places are 32-bit integers."""
+
+
+class DevicePictures:
+    """All pixels of a picture store in the accelerator's memory, and the cutting of tiles there.
+
+    A tile's place is the index of its first pixel and the steps to the pixel below and to the one
+    on its right. A tile that is mirrored or transposed starts at another corner and has other
+    steps: it costs nothing.
+
+    Args:
+        pictures: the store, of fewer than `MOST_PIXELS`.
+    """
+
+    def __init__(self, pictures: PictureStore) -> None:
+        self._pixels = ops.convert_to_tensor(pictures.pixels)
+        self._cut: Callable[..., Any] = _cut
+        if keras.backend.backend() == "jax":
+            import jax
+
+            self._cut = jax.jit(_cut, static_argnames=("height", "width"))
+
+    def cut(self, places: NDArray[np.int32], height: int, width: int) -> Any:
+        """Cut tiles.
+
+        Args:
+            places: `(batch, 3)`.
+            height: of the tiles.
+            width: of the tiles.
+
+        Returns:
+            A tensor of the Keras backend, `(batch, height, width, 3)`, float32 in [0, 1].
+        """
+        return self._cut(self._pixels, ops.convert_to_tensor(places), height=height, width=width)
+
+
+class DeviceReader:
+    """`feed.TileReader` with the tiles on the device.
+
+    Args:
+        tiles: rows of the tile index with one `enlargement`, all of one size.
+        pictures: the store that the index points into.
+        on_device: the same store's pixels.
+    """
+
+    def __init__(
+        self, tiles: pd.DataFrame, pictures: PictureStore, on_device: DevicePictures
+    ) -> None:
+        self._on_device = on_device
+        pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
+        pair = pairs.ngroup().to_numpy()
+        heads = tiles[["photograph", "scale"]].iloc[np.unique(pair, return_index=True)[1]]
+        first_tile = tiles.iloc[0]
+        self._halves = []
+        for side in ("lr", "hr"):
+            factor = 1 if side == "lr" else int(first_tile["enlargement"])
+            keys = [(str(p), int(s) if side == "lr" else 1) for p, s in heads.itertuples(False)]
+            first = np.array([pictures.first_pixel(*key) for key in keys])[pair]
+            width = np.array([pictures.size(*key)[1] for key in keys])[pair]
+            first += tiles[f"{side}_y"].to_numpy() * width + tiles[f"{side}_x"].to_numpy()
+            size = int(first_tile["lr_height"]) * factor, int(first_tile["lr_width"]) * factor
+            self._halves.append((first, width, size))
+
+    def __len__(self) -> int:
+        return len(self._halves[0][0])
+
+    def read(self, rows: NDArray[np.int64], flips: NDArray[np.int64] | None = None) -> list[Any]:
+        """Read tiles: see `feed.TileReader.read`."""
+        flips = np.zeros(len(rows), np.int64) if flips is None else flips
+        return [
+            self._on_device.cut(_places(first[rows], width[rows], size, flips), *size)
+            for first, width, size in self._halves
+        ]
+
+
+def device_reader(pictures: PictureStore) -> Callable[[pd.DataFrame, PictureStore], DeviceReader]:
+    """Put a store's pixels into the device's memory; what makes readers of them."""
+    return partial(DeviceReader, on_device=DevicePictures(pictures))
+
+
+def _places(
+    first: NDArray[np.int64],
+    width: NDArray[np.int64],
+    size: tuple[int, int],
+    flips: NDArray[np.int64],
+) -> NDArray[np.int32]:
+    """The places of tiles of whole pictures' `width` whose top left pixels are `first`."""
+    upside_down, mirrored, transposed = flips & 1, flips >> 1 & 1, flips >> 2 & 1
+    start = first + upside_down * (size[0] - 1) * width + mirrored * (size[1] - 1)
+    below, right = (1 - 2 * upside_down) * width, 1 - 2 * mirrored
+    steps = np.where(transposed, (right, below), (below, right))
+    return np.stack([start, *steps], axis=1).astype(np.int32)
+
+
+def _cut(pixels: Any, places: Any, height: int, width: int) -> Any:
+    first, below, right = (places[:, number, None, None] for number in range(3))
+    rows = ops.arange(height, dtype="int32")[None, :, None]
+    columns = ops.arange(width, dtype="int32")[None, None, :]
+    return (
+        ops.cast(ops.take(pixels, first + rows * below + columns * right, axis=0), "float32") / 255
+    )
