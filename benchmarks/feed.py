@@ -537,11 +537,7 @@ def machine() -> str:
     """Processor, memory, GPUs and versions in one line."""
     import tensorflow as tf
 
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    return (
-        f"{describe_machine()}, {gpus or 'no'} GPU; "
-        f"Python {platform.python_version()}, TensorFlow {tf.__version__}"
-    )
+    return f"{describe_machine()}; Python {platform.python_version()}, TensorFlow {tf.__version__}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ def test_the_machine_in_one_line(monkeypatch):
 
 @pytest.mark.parametrize(
     ("script", "gpus"),
-    [("echo 'NVIDIA H200'; echo 'NVIDIA H200'", ", NVIDIA H200, NVIDIA H200"), ("exit 9", "")],
+    [
+        ("echo 'NVIDIA H200'; echo 'NVIDIA H200'", ", 2 x NVIDIA H200"),
+        ("echo 'NVIDIA T4'", ", NVIDIA T4"),
+        ("exit 9", ""),
+    ],
 )
 def test_the_machine_names_its_gpus(tmp_path, monkeypatch, script, gpus):
     program = tmp_path / "nvidia-smi"

@@ -6,11 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 
 def describe_machine() -> str:
-    """The processor, the cores that this process may use, memory and GPU, in one line."""
+    """The processor, the cores that this process may use, memory and GPUs (NVIDIA's), in one line.
+
+    GPUs are named whether or not they are used.
+    """
     parts = [f"{available_cores()} cores of {_processor()}", f"{_memory_gib():.0f} GiB", *_gpus()]
     return ", ".join(parts)
 
@@ -44,7 +48,6 @@ def _processor() -> str:
 
 
 def _gpus() -> list[str]:
-    """Names of the NVIDIA GPUs."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -53,7 +56,8 @@ def _gpus() -> list[str]:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return done.stdout.splitlines()
+    counts = Counter(done.stdout.splitlines())
+    return [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
 
 
 def _memory_gib() -> float:

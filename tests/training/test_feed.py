@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from isr_pipeline.training.device import device_reader
-from isr_pipeline.training.feed import TileFeed, read_tile
+from isr_pipeline.training.feed import TileFeed, TileReader, read_tile
 
 
 @pytest.fixture
@@ -85,9 +85,8 @@ def test_tiles_of_a_picture_that_is_not_stored_are_refused_at_once(world, train_
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_device_cuts_the_same_batches(world, train_tiles, augment):
     host = feed(world, train_tiles, augment=augment, batch_size=16)
-    device = feed(
-        world, train_tiles, augment=augment, batch_size=16, reader=device_reader(world.pictures)
-    )
+    on_device = device_reader(world.pictures)
+    device = feed(world, train_tiles, augment=augment, batch_size=16, make_reader=on_device)
     assert device.scales == host.scales == [2, 4, 6]
     assert device.steps_per_pass == host.steps_per_pass
     for number in (0, 9):
@@ -96,3 +95,25 @@ def test_the_device_cuts_the_same_batches(world, train_tiles, augment):
             for name, tiles in cut.items():
                 assert keras.ops.is_tensor(tiles)
                 assert np.abs(np.asarray(tiles) - expected[name]).max() < 1e-6
+
+
+def test_the_device_cuts_tiles_that_are_not_square(world, train_tiles):
+    tiles = train_tiles[train_tiles["scale"] == 2].assign(lr_height=8, lr_width=12)
+    readers = (
+        TileReader(tiles, world.pictures),
+        device_reader(world.pictures)(tiles, world.pictures),
+    )
+    rows = np.arange(0, len(tiles), 7)
+    expected, cut = (reader.read(rows, np.arange(len(rows)) % 4) for reader in readers)
+    assert cut[1].shape == (len(rows), 16, 24, 3)
+    for host, device in zip(expected, cut, strict=True):
+        assert np.abs(np.asarray(device) - host).max() < 1e-6
+    with pytest.raises(ValueError, match="only square tiles"):
+        readers[1].read(rows, np.full(len(rows), 4))
+
+
+def test_the_device_refuses_tiles_of_several_sizes(world, train_tiles):
+    tiles = train_tiles[train_tiles["scale"] == 2].copy()
+    tiles.loc[tiles.index[0], "lr_width"] = 12
+    with pytest.raises(ValueError, match="one size"):
+        device_reader(world.pictures)(tiles, world.pictures)

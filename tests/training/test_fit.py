@@ -15,6 +15,7 @@ from isr_pipeline.storage.pictures import (
     StoredPicture,
     write_pictures,
 )
+from isr_pipeline.training import fit
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
 from isr_pipeline.training.losses import (
@@ -251,10 +252,12 @@ def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_
         fit_network(tiles, world.pictures, train_parameters(), Checkpoints(tmp_path))
 
 
-def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_path):
+def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_path, caplog):
     one = one_scale(world, 2)
     host = fitted(one, tmp_path / "host", feed="host")
-    device = fitted(one, tmp_path / "device", feed="device")
+    with caplog.at_level("INFO"):
+        device = fitted(one, tmp_path / "device", feed="device")
+    assert "tiles from the device" in caplog.text
     assert np.abs(weights_of(host) - weights_of(device)).max() < 1e-4
     assert np.allclose(host.history["val_loss"], device.history["val_loss"], rtol=1e-4)
 
@@ -266,6 +269,31 @@ def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_pa
         fitted(one, tmp_path / "cut", interrupt, feed="device")
     resumed = fitted(one, tmp_path / "cut", feed="host")  # where they are cut is not what is done
     assert resumed.facts["resumed_after"] == 1
+
+
+@pytest.mark.parametrize(
+    ("feed", "gpu", "backend", "cuts"),
+    [
+        ("auto", True, "jax", True),
+        ("auto", True, "torch", True),
+        ("auto", True, "tensorflow", False),
+        ("auto", False, "jax", False),
+        ("host", True, "jax", False),
+        ("device", False, "tensorflow", True),
+    ],
+)
+def test_who_cuts_the_tiles(world, monkeypatch, feed, gpu, backend, cuts):
+    monkeypatch.setattr(fit, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    parameters = train_parameters(feed=feed)
+    assert fit.cuts_on_device(world.tiles, world.pictures, parameters) is cuts
+    if feed == "auto":
+        monkeypatch.setattr(fit, "BYTES_UNASKED", 1e3)
+        assert not fit.cuts_on_device(world.tiles, world.pictures, parameters)
+    if feed == "device":
+        monkeypatch.setattr(fit, "PIXEL_LIMIT", 1000)
+        with pytest.raises(ProjectError, match=r"train\.feed to 'host'"):
+            fit.cuts_on_device(world.tiles, world.pictures, parameters)
 
 
 def test_a_device_asked_for_tiles_of_several_sizes_is_refused(world, tmp_path):

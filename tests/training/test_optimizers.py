@@ -63,6 +63,23 @@ def test_accumulated_batches_make_one_step_of_their_mean():
         assert (float(np.asarray(weight)[0]) != 0) is moved
 
 
+def test_muon_takes_accumulated_batches_as_one():
+    generator = np.random.default_rng(2)
+    gradients = generator.normal(size=(2, 3, 3, 4, 5)).astype(np.float32)
+
+    def stepped(batches, accumulate_steps):
+        kernel = keras.Variable(np.zeros((3, 3, 4, 5), np.float32))
+        optimizer = make_optimizer("muon", 1e-2, None, accumulate_steps)
+        optimizer.build([kernel])
+        for batch in batches:
+            optimizer.apply([keras.ops.convert_to_tensor(batch)])
+        return np.asarray(kernel)
+
+    whole = stepped([gradients.mean(0)], 1)
+    assert np.abs(whole).max() > 1e-4
+    assert np.allclose(stepped(gradients, 2), whole, atol=1e-7)
+
+
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(ValueError, match="adam, muon"):
         make_optimizer("sgd", 1e-3, None, 1)

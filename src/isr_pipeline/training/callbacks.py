@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -123,7 +124,7 @@ class Recorder(keras.callbacks.Callback):
         on_epoch: called after each epoch with its number from 1 and its figures.
     """
 
-    async_safe = True  # else Keras waits for the device after every step
+    async_safe = True  # batches' ends come on other threads; else Keras waits after every step
 
     def __init__(self, on_epoch: Callable[[int, dict[str, float]], None] | None = None) -> None:
         super().__init__()
@@ -131,6 +132,7 @@ class Recorder(keras.callbacks.Callback):
         self.on_epoch = on_epoch
         self._started = self._spoken = self._worked = 0.0
         self._bar: Any = None
+        self._lock = threading.Lock()
 
     def replay(self, rows: list[dict[str, float]]) -> None:
         """Take over the epochs of an interrupted training; whoever listens hears of them too."""
@@ -147,13 +149,14 @@ class Recorder(keras.callbacks.Callback):
             self._bar = tqdm(total=self.params["steps"], desc=label, leave=False, unit="step")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._bar is not None:
-            self._bar.update()
-        elif time.monotonic() - self._spoken > 60:
-            self._spoken = time.monotonic()
-            logger.info(
-                "step %d/%s  loss %.5f", batch + 1, self.params["steps"], (logs or {})["loss"]
-            )
+        with self._lock:
+            if self._bar is not None:
+                self._bar.update()
+            elif time.monotonic() - self._spoken > 60:
+                self._spoken = time.monotonic()
+                logger.info(
+                    "step %d/%s  loss %.5f", batch + 1, self.params["steps"], (logs or {})["loss"]
+                )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._bar is not None:

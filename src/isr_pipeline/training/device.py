@@ -1,4 +1,4 @@
-"""Tiles cut by the accelerator itself, which else waits for the processor to cut them."""
+"""Tiles cut by the GPU itself, so that it does not wait for the processor to cut them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,20 +11,20 @@ from keras import ops
 from numpy.typing import NDArray
 
 from isr_pipeline.storage.pictures import PictureStore
+from isr_pipeline.training.feed import pairs_of
 
-MOST_PIXELS = 2**31
-"""A store with as many pixels is too large: places are 32-bit integers."""
+PIXEL_LIMIT = 2**31
+"""A store must have fewer pixels: they are indexed with 32 bits."""
 
 
 class DevicePictures:
-    """All pixels of a picture store in the accelerator's memory, and the cutting of tiles there.
+    """All pixels of a picture store in the GPU's memory, and the cutting of tiles there.
 
-    A tile's place is the index of its first pixel and the steps to the pixel below and to the one
-    on its right. A tile that is mirrored or transposed starts at another corner and has other
-    steps: it costs nothing.
+    A tile's place is the index of its first pixel and the strides to the pixel below and to the one
+    on its right. Flips and transposes are free: they only change start and strides.
 
     Args:
-        pictures: the store, of fewer than `MOST_PIXELS`.
+        pictures: the store, of fewer than `PIXEL_LIMIT` pixels.
     """
 
     def __init__(self, pictures: PictureStore) -> None:
@@ -39,7 +39,7 @@ class DevicePictures:
         """Cut tiles.
 
         Args:
-            places: `(batch, 3)`.
+            places: `(batch, 3)`: first pixel, stride downwards, stride to the right.
             height: of the tiles.
             width: of the tiles.
 
@@ -50,26 +50,29 @@ class DevicePictures:
 
 
 class DeviceReader:
-    """`feed.TileReader` with the tiles on the device.
+    """`feed.TileReader` with the tiles on the device; they must be of one size.
 
     Args:
-        tiles: rows of the tile index with one `enlargement`, all of one size.
+        tiles: rows of the tile index with one `enlargement`.
         pictures: the store that the index points into.
         on_device: the same store's pixels.
+
+    Raises:
+        ValueError: for tiles of several sizes.
     """
 
     def __init__(
         self, tiles: pd.DataFrame, pictures: PictureStore, on_device: DevicePictures
     ) -> None:
+        if tiles[["lr_height", "lr_width"]].nunique().max() > 1:
+            raise ValueError("the device cuts tiles of one size alone")
         self._on_device = on_device
-        pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
-        pair = pairs.ngroup().to_numpy()
-        heads = tiles[["photograph", "scale"]].iloc[np.unique(pair, return_index=True)[1]]
+        pair, pairs = pairs_of(tiles)
         first_tile = tiles.iloc[0]
         self._halves = []
         for side in ("lr", "hr"):
             factor = 1 if side == "lr" else int(first_tile["enlargement"])
-            keys = [(str(p), int(s) if side == "lr" else 1) for p, s in heads.itertuples(False)]
+            keys = [(photograph, scale if side == "lr" else 1) for photograph, scale in pairs]
             first = np.array([pictures.first_pixel(*key) for key in keys])[pair]
             width = np.array([pictures.size(*key)[1] for key in keys])[pair]
             first += tiles[f"{side}_y"].to_numpy() * width + tiles[f"{side}_x"].to_numpy()
@@ -82,9 +85,12 @@ class DeviceReader:
     def read(self, rows: NDArray[np.int64], flips: NDArray[np.int64] | None = None) -> list[Any]:
         """Read tiles: see `feed.TileReader.read`."""
         flips = np.zeros(len(rows), np.int64) if flips is None else flips
+        height, width = self._halves[0][2]
+        if height != width and (flips & 4).any():
+            raise ValueError("only square tiles can be transposed")
         return [
-            self._on_device.cut(_places(first[rows], width[rows], size, flips), *size)
-            for first, width, size in self._halves
+            self._on_device.cut(_places(first[rows], widths[rows], size, flips), *size)
+            for first, widths, size in self._halves
         ]
 
 

@@ -45,13 +45,10 @@ class TileReader:
 
     def __init__(self, tiles: pd.DataFrame, pictures: PictureStore) -> None:
         self.enlargement = int(tiles["enlargement"].iloc[0])
-        pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
-        self._pair = pairs.ngroup().to_numpy()
+        self._pair, pairs = pairs_of(tiles)
         self._pictures: list[tuple[Picture, Picture]] = [
-            (pictures.picture(str(photograph), int(scale)), pictures.picture(str(photograph), 1))
-            for photograph, scale in tiles[["photograph", "scale"]]
-            .iloc[np.unique(self._pair, return_index=True)[1]]
-            .itertuples(index=False)
+            (pictures.picture(photograph, scale), pictures.picture(photograph, 1))
+            for photograph, scale in pairs
         ]
         places = ["lr_y", "lr_x", "lr_height", "lr_width", "hr_y", "hr_x"]
         self._places = tiles[places].to_numpy(np.int64)
@@ -102,7 +99,7 @@ class TileFeed:
         batch_size: tiles of each scale in a batch.
         seed: of order and flips.
         augment: mirror and transpose at random, the eight symmetries of a square.
-        reader: who reads the tiles.
+        make_reader: of what reads the tiles of a scale.
     """
 
     def __init__(
@@ -112,12 +109,12 @@ class TileFeed:
         batch_size: int,
         seed: int,
         augment: bool,
-        reader: MakeReader = TileReader,
+        make_reader: MakeReader = TileReader,
     ) -> None:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
-        self._readers = readers_by_scale(tiles, pictures, reader)
+        self._readers = readers_by_scale(tiles, pictures, make_reader)
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
 
     @property
@@ -188,11 +185,11 @@ class TileFeed:
 def readers_by_scale(
     tiles: pd.DataFrame,
     pictures: PictureStore,
-    reader: MakeReader = TileReader,
+    make_reader: MakeReader = TileReader,
 ) -> dict[int, Reader]:
     """A reader for each of the network's scales, smallest first."""
     return {
-        int(str(scale)): reader(table, pictures)
+        int(str(scale)): make_reader(table, pictures)
         for scale, table in tiles.groupby("enlargement", sort=True)
     }
 
@@ -215,6 +212,14 @@ def make_batch(
             rows[scale], (flips or {}).get(scale)
         )
     return lr_batch, hr_batch
+
+
+def pairs_of(tiles: pd.DataFrame) -> tuple[NDArray[np.int64], list[tuple[str, int]]]:
+    """The number of each tile's pair, and the photograph and scale of each pair."""
+    pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
+    numbers = pairs.ngroup().to_numpy()
+    heads = tiles[["photograph", "scale"]].iloc[np.unique(numbers, return_index=True)[1]]
+    return numbers, [(str(p), int(str(s))) for p, s in heads.itertuples(index=False)]
 
 
 def read_tile(pictures: PictureStore, tile: Any) -> tuple[Picture, Picture]:

@@ -16,7 +16,7 @@ from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
 from isr_pipeline.training.checkpoints import Checkpoints
-from isr_pipeline.training.device import MOST_PIXELS, device_reader
+from isr_pipeline.training.device import PIXEL_LIMIT, device_reader
 from isr_pipeline.training.feed import (
     Batch,
     MakeReader,
@@ -27,10 +27,17 @@ from isr_pipeline.training.feed import (
 )
 from isr_pipeline.training.losses import METRICS, choose_loss
 from isr_pipeline.training.optimizers import make_optimizer
-from isr_pipeline.training.parameters import LearningRateParameters, TrainParameters
+from isr_pipeline.training.parameters import (
+    WITHOUT_EFFECT,
+    LearningRateParameters,
+    TrainParameters,
+)
 from isr_pipeline.training.precision import choose_precision, has_gpu
 
 logger = logging.getLogger(__name__)
+
+BYTES_UNASKED = 4e9
+"""Of pictures, that `train.feed: auto` puts into a GPU's memory at most."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +83,15 @@ def fit_network(
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
-    on_device = _cuts_on_device(tiles, pictures, parameters)
-    reader: MakeReader = device_reader(pictures) if on_device else TileReader
+    on_device = cuts_on_device(tiles, pictures, parameters)
+    make_reader: MakeReader = device_reader(pictures) if on_device else TileReader
     feed = TileFeed(
         tiles[tiles["split"] == "train"],
         pictures,
         parameters.batch_size,
         parameters.seed,
         parameters.augment,
-        reader,
+        make_reader,
     )
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
@@ -128,7 +135,11 @@ def fit_network(
                 initial_epoch=done,
                 steps_per_epoch=steps,
                 validation_data=ValidationTiles(
-                    tiles, pictures, parameters.validation_tiles, parameters.batch_size, reader
+                    tiles,
+                    pictures,
+                    parameters.validation_tiles,
+                    parameters.batch_size,
+                    make_reader,
                 ),
                 callbacks=callbacks,
                 shuffle=False,  # the feed has done that
@@ -197,7 +208,7 @@ class ValidationTiles(keras.utils.PyDataset):
         pictures: the store that it points into.
         most: at most this many tiles of each scale; None for all.
         batch_size: tiles of each scale in a batch.
-        reader: who reads the tiles.
+        make_reader: of what reads the tiles of a scale.
     """
 
     def __init__(
@@ -206,10 +217,10 @@ class ValidationTiles(keras.utils.PyDataset):
         pictures: PictureStore,
         most: int | None,
         batch_size: int,
-        reader: MakeReader = TileReader,
+        make_reader: MakeReader = TileReader,
     ) -> None:
         super().__init__()
-        self._readers = readers_by_scale(tiles[tiles["split"] == "val"], pictures, reader)
+        self._readers = readers_by_scale(tiles[tiles["split"] == "val"], pictures, make_reader)
         fewest = min(len(reader) for reader in self._readers.values())
         self.count = min(fewest, most or fewest)
         self.batch_size = batch_size
@@ -231,18 +242,24 @@ def _tile_sizes(tiles: pd.DataFrame) -> int:
     return int(sizes.nunique().to_numpy().max())
 
 
-def _cuts_on_device(
+def cuts_on_device(
     tiles: pd.DataFrame, pictures: PictureStore, parameters: TrainParameters
 ) -> bool:
-    fits = _tile_sizes(tiles) == 1 and len(pictures.pixels) < MOST_PIXELS
+    """Whether the device cuts the tiles: see `TrainParameters.feed`."""
+    one_size, pixels = _tile_sizes(tiles) == 1, len(pictures.pixels)
     if parameters.feed == "auto":  # TensorFlow takes batches from the processor's memory alone
-        return fits and has_gpu() and keras.backend.backend() != "tensorflow"
-    if parameters.feed == "device" and not fits:
+        suits = has_gpu() and keras.backend.backend() != "tensorflow"
+        return suits and one_size and 3 * pixels < BYTES_UNASKED
+    if parameters.feed == "host":
+        return False
+    if not one_size:
+        raise ProjectError("train.feed 'device' needs tiles of one size: set tile.size")
+    if pixels >= PIXEL_LIMIT:
         raise ProjectError(
-            "train.feed 'device' needs tiles of one size and less than "
-            f"{MOST_PIXELS / 1e9:.1f} billion pixels: set tile.size, or train.feed to 'host'"
+            f"train.feed 'device' takes fewer than {PIXEL_LIMIT / 1e9:.1f} billion pixels, and the "
+            f"picture store has {pixels / 1e9:.1f}: set train.feed to 'host'"
         )
-    return parameters.feed == "device"
+    return True
 
 
 def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
@@ -357,7 +374,7 @@ def _work_digest(
     initial: keras.Model | None,
 ) -> str:
     hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
-    settings = parameters.model_dump(exclude={"resume", "maximum_minutes", "feed"})
+    settings = parameters.model_dump(exclude=set(WITHOUT_EFFECT))
     start = [] if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()]
     return digest(
         pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)), start

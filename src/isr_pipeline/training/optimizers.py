@@ -28,28 +28,33 @@ class ConvolutionMuon(keras.optimizers.Muon):
     def _backend_update_step(
         self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any
     ) -> None:
-        by_shape: dict[tuple[int, ...], list[tuple[int, Any]]] = {}
+        by_shape: dict[tuple[int, ...], list[tuple[Any, Any]]] = {}
+        others = []
         for gradient, variable in zip(grads, trainable_variables, strict=True):
-            if not self._should_use_adamw(variable):
-                index = self._get_variable_index(variable)
-                m = self.momentums[index]
-                self.assign(m, self.momentum * m + gradient)
-                update = gradient + self.momentum * m if self.nesterov else m
-                rows = ops.reshape(update, (-1, variable.shape[-1]))
-                by_shape.setdefault(tuple(rows.shape), []).append((index, rows))
-        self._directions: dict[int, Any] = {}
-        for (height, width), members in by_shape.items():
-            stack = ops.stack([rows for _, rows in members])
-            stack = self.zeropower_via_newtonschulz5(stack, self.ns_steps)
-            stack = stack * (self.rms_rate * max(height, width) ** 0.5)
-            for number, (index, _) in enumerate(members):
-                self._directions[index] = stack[number]
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
+            if self._should_use_adamw(variable):
+                others.append((gradient, variable))
+            else:
+                shape = tuple(variable.shape)
+                by_shape.setdefault(shape, []).append((gradient, variable))
+        for shape, members in by_shape.items():
+            self._step_kernels(shape, members, learning_rate)
+        if others:
+            super()._backend_update_step(*map(list, zip(*others, strict=True)), learning_rate)
 
-    def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
-        step = self._directions.pop(self._get_variable_index(variable))
-        lr = ops.cast(lr, variable.dtype)
-        self.assign_sub(variable, lr * ops.reshape(step, variable.shape))
+    def _step_kernels(
+        self, shape: tuple[int, ...], members: list[tuple[Any, Any]], learning_rate: Any
+    ) -> None:
+        updates = []
+        for gradient, variable in members:
+            m = self.momentums[self._get_variable_index(variable)]
+            self.assign(m, self.momentum * m + gradient)
+            update = gradient + self.momentum * m if self.nesterov else m
+            updates.append(ops.reshape(update, (-1, shape[-1])))
+        steps = self.zeropower_via_newtonschulz5(ops.stack(updates), self.ns_steps)
+        for number, (_, variable) in enumerate(members):
+            lr = ops.cast(learning_rate, variable.dtype)
+            step = lr * self.lr_adjust(steps[number])
+            self.assign_sub(variable, ops.reshape(step, shape))
 
 
 def make_optimizer(

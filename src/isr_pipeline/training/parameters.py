@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from isr_pipeline.parameters import Parameters
 
+WITHOUT_EFFECT = ("maximum_minutes", "resume", "feed")
+"""Keys of `train` that do not change what a training step does."""
+
 
 class AutoencoderSizes(Parameters):
     """Arguments of `networks.autoencoder`, which explains them."""
@@ -118,8 +121,9 @@ class TrainParameters(Parameters):
         accumulate_steps: batches whose mean gradient makes one step: a larger batch than memory
             has room for.
         augment: mirror and transpose tiles at random.
-        feed: where tiles are cut: by the processor (`host`), or by the accelerator out of a copy
-            of all pictures in its memory (`device`); `auto` is `device` where there is a GPU.
+        feed: where tiles are cut: by the processor (`host`), or by the GPU out of a copy of the
+            whole picture store in its memory, 3 bytes a pixel (`device`); `auto` is `device` with
+            JAX or PyTorch on a GPU when the tiles are of one size and the store is below 4 GB.
         epochs: at most this many.
         steps_per_epoch: or null for as many as it takes to see each tile once.
         validation_tiles: at most this many of each scale, spread evenly; null for all.

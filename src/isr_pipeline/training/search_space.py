@@ -7,10 +7,10 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.parameters import Parameters
-from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.parameters import WITHOUT_EFFECT, TrainParameters
 
 Value = bool | int | float | str | None
-FIXED = ("seed", "metrics", "epochs", "validation_tiles", "maximum_minutes", "resume")
+FIXED = ("seed", "metrics", "epochs", "validation_tiles", *WITHOUT_EFFECT)
 """Keys of `train` that the search sets itself, or that would make its trials incomparable."""
 
 
@@ -185,7 +185,7 @@ def present_values(train: TrainParameters, tune: TuneParameters) -> dict[str, An
 
 def common_values(train: TrainParameters, tune: TuneParameters) -> dict[str, Any]:
     """What all trials of a search share, by dotted key: searches with other values are others."""
-    left_out = {*tune.dimensions, "metrics", "maximum_minutes", "resume"}
+    left_out = {*tune.dimensions, "metrics", *WITHOUT_EFFECT}
     leaves = {**_leaves(train.model_dump()), "epochs": tune.epochs}
     return {key: value for key, value in leaves.items() if key not in left_out}
 

@@ -12,6 +12,7 @@ from isr_pipeline.pipelines.ship.parameters import ShipParameters
 from pipelines.conftest import pair_parameters, train_parameters
 
 FACTS = {
+    "machine": "the machine that trained",
     "seconds": 61.7,
     "cpu_seconds": 100.2,
     "backend": "tensorflow",
@@ -42,6 +43,7 @@ def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_pa
     path = tmp_path / "subpixel-tiny_bicubic_x2" / "network.keras"
     assert path.stat().st_size < 3.2 * network.count_params()
     training = weights.named("subpixel-tiny_bicubic_x2").facts["training"]
+    assert training["machine"] == "the machine that trained"
     assert training["photographs"] == 2
     assert (training["seconds"], training["cpu_seconds"]) == (62, 100)
 
