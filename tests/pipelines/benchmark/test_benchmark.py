@@ -390,5 +390,15 @@ def test_a_training_that_began_with_others_is_told_with_them():
     third = {"command": "three", "seconds": 3, "data": "these", "started_from": second}
     whole = with_what_came_before(third)
     assert (whole["command"], whole["seconds"]) == ("one; two; three", 123)
+    assert "machine" not in whole
     assert with_what_came_before(first) == first
     assert with_what_came_before({}) == {}
+
+
+def test_a_training_on_several_machines_names_each_with_its_seconds():
+    first = {"command": "one", "seconds": 1000, "machine": "a desk"}
+    second = {"command": "two", "seconds": 200, "machine": "a desk", "started_from": first}
+    third = {"command": "three", "seconds": 3, "machine": "a GPU", "started_from": second}
+    assert with_what_came_before(second)["machine"] == "a desk"
+    whole = with_what_came_before(third)
+    assert whole["machine"] == "a desk (1,200 seconds) and a GPU (3 seconds)"

@@ -156,7 +156,10 @@ def _json_beside(path: Path, name: str) -> Any:
 
 
 def with_what_came_before(training: dict[str, Any]) -> dict[str, Any]:
-    """A training with those that it started from: all commands in order, seconds in all."""
+    """A training with those that it started from: all commands in order, seconds in all.
+
+    Where they ran on several machines, each is named with its seconds.
+    """
     stages = [training]
     while "started_from" in stages[0]:
         stages.insert(0, stages[0]["started_from"])
@@ -164,4 +167,10 @@ def with_what_came_before(training: dict[str, Any]) -> dict[str, Any]:
     if len(stages) > 1:
         whole["command"] = "; ".join(str(stage["command"]) for stage in stages)
         whole["seconds"] = sum(stage["seconds"] for stage in stages)
+        spent: dict[str, float] = {}
+        for stage in stages:
+            machine = stage.get("machine", "another machine")
+            spent[machine] = spent.get(machine, 0) + stage["seconds"]
+        if len(spent) > 1:
+            whole["machine"] = " and ".join(f"{m} ({s:,.0f} seconds)" for m, s in spent.items())
     return whole
