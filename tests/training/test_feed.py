@@ -117,3 +117,12 @@ def test_the_device_refuses_tiles_of_several_sizes(world, train_tiles):
     tiles.loc[tiles.index[0], "lr_width"] = 12
     with pytest.raises(ValueError, match="one size"):
         device_reader(world.pictures)(tiles, world.pictures)
+
+
+def test_the_device_holds_a_store_once(world, train_tiles, monkeypatch):
+    tiles = train_tiles[train_tiles["scale"] == 2]
+    first = device_reader(world.pictures)(tiles, world.pictures)
+    monkeypatch.setattr("isr_pipeline.training.device.DevicePictures", None)  # would fail
+    again = device_reader(world.pictures)(tiles, world.pictures)
+    rows = np.arange(3)
+    assert np.array_equal(*(np.asarray(reader.read(rows)[1]) for reader in (first, again)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -95,8 +96,16 @@ class DeviceReader:
 
 
 def device_reader(pictures: PictureStore) -> Callable[[pd.DataFrame, PictureStore], DeviceReader]:
-    """Put a store's pixels into the device's memory; what makes readers of them."""
-    return partial(DeviceReader, on_device=DevicePictures(pictures))
+    """Put a store's pixels into the device's memory; what makes readers of them.
+
+    They stay there for as long as the store is open: all trials of a search share them.
+    """
+    if pictures not in _ON_DEVICE:
+        _ON_DEVICE[pictures] = DevicePictures(pictures)
+    return partial(DeviceReader, on_device=_ON_DEVICE[pictures])
+
+
+_ON_DEVICE: WeakKeyDictionary[PictureStore, DevicePictures] = WeakKeyDictionary()
 
 
 def _places(

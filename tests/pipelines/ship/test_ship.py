@@ -6,6 +6,7 @@ from kedro.io import DatasetError
 
 from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSetDataset
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.pipelines.ship.nodes import pack_weights
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
@@ -21,14 +22,14 @@ FACTS = {
 }
 
 
-def packed(start=None):
+def packed(start=None, facts=FACTS):
     network = build_network("subpixel", [2], size="tiny", branches=False)
     generator = np.random.default_rng(0)
     network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
     train = train_parameters(network__name="subpixel", network__subpixel__size="tiny")
     ship = ShipParameters(data="these", licence="that", command="kedro run", start=start)
     pair = pair_parameters(degradation="bicubic", partners="made", scales=[2])
-    return network, pack_weights(network, FACTS, ["a", "b"], train, pair, ship)
+    return network, pack_weights(network, facts, ["a", "b"], train, pair, ship)
 
 
 def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_path, monkeypatch):
@@ -62,3 +63,9 @@ def test_a_set_that_was_trained_further_tells_what_came_before(tmp_path, monkeyp
 def test_shipped_weights_are_loaded_by_name_not_from_the_catalog(tmp_path):
     with pytest.raises(DatasetError, match="load_network"):
         WeightSetDataset(str(tmp_path)).load()
+
+
+def test_the_facts_of_an_older_training_are_refused_by_what_they_lack():
+    older = {fact: value for fact, value in FACTS.items() if fact != "machine"}
+    with pytest.raises(ProjectError, match=r"training_facts lacks machine: .* train it again"):
+        packed(facts=older)
