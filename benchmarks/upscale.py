@@ -213,7 +213,13 @@ def single_picture(
     everybody: list[Contender], rounds: int, models: list[str], degradation: str
 ) -> list[str]:
     picture, seconds, scores = photograph(), {}, {}
-    opened = {contender.name: contender.open() for contender in everybody}
+    opened = {}
+    for contender in everybody:
+        try:
+            opened[contender.name] = contender.open()
+        except ProjectError as error:  # a champion that was not exported
+            print(f"Left out, {contender.name}: {error}", file=sys.stderr)
+    everybody = [contender for contender in everybody if contender.name in opened]
     for name, enlarge in opened.items():
         enlarge(picture)
         seconds[name] = []

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import made_photograph
+from isr_pipeline.inference import colour
 from isr_pipeline.inference.colour import REACH, hold_mean
 
 
@@ -76,3 +77,19 @@ def test_a_part_with_its_reach_gives_what_the_whole_gives_bit_for_bit():
     )
     inside = part[2 * REACH : -2 * REACH, 2 * REACH : -2 * REACH]
     assert np.array_equal(inside, whole[2 * top : 2 * bottom, 2 * left : 2 * right])
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_strips_of_any_height_give_the_same_bit_for_bit(scale, monkeypatch):
+    generator = np.random.default_rng(3)
+    low_res = generator.random((70, 21, 3), np.float32)
+    low_res[30:] = low_res[30:].round()  # full samples, whose lack goes to others
+    sr = np.repeat(np.repeat(low_res, scale, 0), scale, 1)
+    sr += generator.normal(0, 0.3, sr.shape).astype(np.float32)
+    results = []
+    for height in (20, 33, 70):
+        monkeypatch.setattr(colour, "STRIP", height)
+        results.append(hold_mean(sr, low_res))
+    assert not np.array_equal(results[0], np.clip(sr, 0, 1))
+    for result in results[1:]:
+        assert np.array_equal(result, results[0])

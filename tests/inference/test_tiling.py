@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from isr_pipeline.inference.tiling import LARGEST_WINDOW, spans, window_for
+from isr_pipeline.inference.tiling import LARGEST_WINDOW, bands, spans, window_for
 
 
 @pytest.mark.parametrize("length", [1, 7, 64, 65, 97, 128, 333, 1000])
@@ -33,3 +36,20 @@ def test_windows_fit_into_their_budget(budget):
 def test_too_small_a_budget_has_no_window():
     assert window_for(64**2 * 2000 - 1, 16, 8, 2000) == 0
     assert window_for(-5, 16, 8, 2000) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "windows"),
+    [((50, 128), 1), ((128, 50), 1), ((50, 129), 2), ((80, 80), 1), ((81, 81), 4)],
+)
+def test_narrow_pictures_have_longer_windows_of_the_same_area(size, windows):
+    seen = []
+
+    def work(top, bottom, left, right):
+        seen.append((bottom - top) * (right - left))
+        return np.zeros((bottom - top, right - left, 1))
+
+    reach = SimpleNamespace(scale=1, halo=8, alignment=1)
+    assert sum(len(band) for band in bands(work, size, 80, reach)) == size[0]
+    assert len(seen) == windows
+    assert max(seen) <= 80**2

@@ -127,7 +127,8 @@ def bands(
         work: `(top, bottom, left, right)` of a window to its result, `(scale * (bottom - top),
             scale * (right - left), channel)`.
         size: height and width of the low-resolution picture.
-        window: longest side of a window.
+        window: side of a square window; one may be longer where it is narrower, so that its area
+            is no more.
         reach: of the work.
 
     Yields:
@@ -135,9 +136,10 @@ def bands(
     """
     scale, halo, alignment = reach.scale, reach.halo, reach.alignment
     height, width = size
-    for row in spans(height, window, halo, alignment):
+    tall, wide = (window**2 // min(length, window) for length in (width, height))
+    for row in spans(height, tall, halo, alignment):
         band = None
-        for column in spans(width, window, halo, alignment):
+        for column in spans(width, wide, halo, alignment):
             result = work(row.first, row.last, column.first, column.last)
             if band is None:
                 shape = ((row.stop - row.start) * scale, width * scale, result.shape[2])

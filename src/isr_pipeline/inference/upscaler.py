@@ -302,9 +302,11 @@ def _to_unit(samples: Array) -> FloatArray:
 
 
 def _from_unit(values: FloatArray, kind: Any) -> Array:
+    """Samples of a kind; `values` are used up."""
     if kind == np.float32:
         return values
-    return np.rint(values * np.float32(np.iinfo(kind).max)).astype(kind)
+    values *= np.float32(np.iinfo(kind).max)
+    return np.rint(values, out=values).astype(kind)
 
 
 def _nearby(values: FloatArray, extreme: np.ufunc, scale: int, radius: int = 1) -> FloatArray:
