@@ -313,17 +313,18 @@ class _PngWriter:
         left, corner = np.zeros_like(lines), np.zeros_like(lines)
         left[:, self._step :] = lines[:, : -self._step]
         corner[:, self._step :] = above[:, : -self._step]
-        # Paeth's predictor: whichever of left, above and corner is nearest to l + a - c.
-        l_c = left.astype(np.int16) - corner
-        a_c = above.astype(np.int16) - corner
-        to_left, to_above, to_corner = np.abs(a_c), np.abs(l_c), np.abs(l_c + a_c)
-        paeth = np.where(
-            (to_left <= to_above) & (to_left <= to_corner),
-            left,
-            np.where(to_above <= to_corner, above, corner),
-        )
+        # Paeth's predictor: whichever of left, above and corner is nearest to l + a - c. Where l
+        # and a lie on one side of c, c is the farthest.
+        to_left, to_above = _apart(above, corner), _apart(left, corner)
+        one_side = _mask((left > corner) == (above > corner))
+        to_corner = _apart(to_left, to_above) | one_side
+        paeth = corner ^ (_mask(to_above <= to_corner) & (above ^ corner))
+        paeth ^= _mask((to_left <= to_above) & (to_left <= to_corner)) & (paeth ^ left)
         candidates = {0: lines, 1: lines - left, 2: lines - above, 4: lines - paeth}
-        sums = [np.abs(c.view(np.int8).astype(np.int16)).sum(1) for c in candidates.values()]
+        sums = [
+            np.abs(c.view(np.int8)).view(np.uint8).astype(np.float32).sum(1)
+            for c in candidates.values()
+        ]
         best = np.argmin(sums, axis=0)
         result = np.empty((lines.shape[0], 1 + lines.shape[1]), np.uint8)
         for number, (name, candidate) in enumerate(candidates.items()):
@@ -335,6 +336,18 @@ class _PngWriter:
     def _chunk(self, kind: bytes, content: bytes) -> None:
         self._file.write(struct.pack(">L", len(content)) + kind + content)
         self._file.write(struct.pack(">L", zlib.crc32(content, zlib.crc32(kind))))
+
+
+# In bytes throughout, which NumPy does many at a time.
+
+
+def _apart(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(first, second) - np.minimum(first, second)
+
+
+def _mask(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """255 where chosen, else 0."""
+    return np.negative(chosen.view(np.uint8))
 
 
 class _TiffWriter:
