@@ -14,8 +14,13 @@ SIZES = {"features": 8, "bottleneck_features": 12, "blocks": 1, "bottleneck_bloc
 def shaken_network(name: str, scales: list[int]):
     """A network whose correction is of a trained one's size: some grey levels."""
     keras.utils.set_random_seed(0)
-    sizes = {"autoencoder": SIZES, "subpixel": {"size": "tiny", "branches": True}}
-    network = build_network(name, scales, **sizes.get(name, {}))
+    sizes = {
+        "autoencoder": SIZES,
+        "subpixel": {"size": "tiny", "branches": True},
+        "report_residual": {"residual": True},
+    }
+    built = name.replace("report_residual", "report_autoencoder")
+    network = build_network(built, scales, **sizes.get(name, {}))
     generator = np.random.default_rng(1)
     network.set_weights([w + generator.normal(0, 0.01, w.shape) for w in network.get_weights()])
     return network

@@ -18,6 +18,7 @@ SUFFIXES = (".xml", ".onnx", ".tflite")
         ("subpixel", 3, "float32"),
         ("autoencoder", 4, "mixed_bfloat16"),
         ("report_autoencoder", 2, "float32"),
+        ("report_residual", 2, "float32"),  # interpolates for two users
     ],
 )
 def test_every_format_gives_what_keras_gives_in_float32(name, scale, policy, tmp_path):
@@ -40,6 +41,8 @@ def test_every_format_gives_what_keras_gives_in_float32(name, scale, policy, tmp
     halved, whole = (tmp_path / f"x{scale}{suffix}" for suffix in (".bin", ".onnx"))
     if name == "report_autoencoder":
         assert halved.stat().st_size < 0.51 * whole.stat().st_size
+    if name in ("subpixel", "autoencoder"):  # correction and interpolation are shuffled as one
+        assert (tmp_path / f"x{scale}.xml").read_text().count('type="DepthToSpace"') == 1
     assert not list(tmp_path.glob(".partial*"))
 
 

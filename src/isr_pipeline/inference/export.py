@@ -295,9 +295,9 @@ def _add_before_the_shuffle(interpolated: Any) -> None:
 
     node, kinds, before = interpolated, [], []
     for kind in ("DepthToSpace", "Add"):
-        (user,) = node.output(0).get_target_inputs()
-        node = user.get_node()
-        if node.get_type_name() != kind:
+        users = [user.get_node() for user in node.output(0).get_target_inputs()]
+        node = users[0]
+        if len(users) > 1 or node.get_type_name() != kind:
             return
     for value in node.input_values():
         shuffle = value.get_node()
