@@ -472,3 +472,22 @@ def test_wrong_parameters_are_named(changes, message):
 
 def test_the_defaults_are_valid_for_every_environment():
     assert isinstance(train_parameters(), TrainParameters)
+
+
+def test_the_learning_rate_falls_until_the_last_batch_whatever_is_accumulated(world, tmp_path):
+    changes = {"epochs": 4, "learning_rate__warmup_steps": 0}
+    at_once = fitted(world, tmp_path / "1", accumulate_steps=1, **changes)
+    accumulated = fitted(world, tmp_path / "2", accumulate_steps=2, **changes)
+    rates = at_once.history["learning_rate"]
+    assert rates.is_monotonic_decreasing
+    assert np.allclose(accumulated.history["learning_rate"], rates, rtol=0.05)
+
+
+def test_a_time_limit_may_be_set_when_a_training_goes_on(world, tmp_path):
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fitted(world, tmp_path, interrupt, epochs=3)
+    assert fitted(world, tmp_path, epochs=3, maximum_minutes=60).facts["resumed_after"] == 1

@@ -78,7 +78,8 @@ class SaveState(keras.callbacks.Callback):
             return
         self.recorder.replay(self._restored["rows"])
         for callback in self.others:
-            for name, value in self._restored["callbacks"][type(callback).__name__].items():
+            # A callback may be new, as a time limit that was set since.
+            for name, value in self._restored["callbacks"].get(type(callback).__name__, {}).items():
                 setattr(callback, name, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -291,12 +291,14 @@ def _warm_start(network: keras.Model, initial: keras.Model) -> None:
 
 
 def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
-    updates = parameters.epochs * steps // parameters.accumulate_steps
+    # Keras asks for the rate, and averages the weights, with every batch, not with every update.
+    accumulate = parameters.accumulate_steps
+    average = parameters.average
     optimizer = make_optimizer(
         parameters.optimizer,
-        _learning_rate(parameters.learning_rate, max(updates, 1)),
-        parameters.average,
-        parameters.accumulate_steps,
+        _learning_rate(parameters.learning_rate, parameters.epochs * steps, accumulate),
+        None if average is None else average ** (1 / accumulate),
+        accumulate,
     )
     outputs = list(model.output_names)
     model.compile(
@@ -309,11 +311,12 @@ def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> Non
     optimizer.build(model.trainable_variables)
 
 
-def _learning_rate(parameters: LearningRateParameters, steps: int) -> Any:
+def _learning_rate(parameters: LearningRateParameters, steps: int, accumulate: int) -> Any:
+    """The rate by the number of batches; warm-up is given in updates of `accumulate` batches."""
     if parameters.schedule == "constant" and parameters.warmup_steps == 0:
         return parameters.peak
     final = parameters.final_fraction if parameters.schedule == "cosine" else 1.0
-    warmup = min(parameters.warmup_steps, steps // 2)
+    warmup = min(parameters.warmup_steps * accumulate, steps // 2)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=parameters.peak / (warmup or 1),
         decay_steps=steps - warmup,
