@@ -58,6 +58,21 @@ def test_a_flat_picture_stays_as_bright_as_it_is(tmp_path):
     assert np.abs(enlarged - flat[0, 0, 0, 0]).max() < 1e-6
 
 
+def test_the_interpolated_picture_is_in_float32_when_the_rest_is_not(tmp_path):
+    from isr_pipeline.inference.engines import OpenVinoEngine
+    from isr_pipeline.networks import build_network
+
+    network = build_network("subpixel", [2], size="tiny", branches=False)  # corrects nothing yet
+    EXPORTERS["openvino"](network, 2, tmp_path / "x2.xml")
+    try:
+        rounded = OpenVinoEngine(tmp_path / "x2.xml", 2, "bfloat16")
+    except ProjectError as error:
+        pytest.skip(str(error))
+    picture = np.random.default_rng(0).random((1, 30, 34, 3), np.float32)
+    exact = OpenVinoEngine(tmp_path / "x2.xml", 2, "float32")
+    assert np.abs(rounded(picture) - exact(picture)).max() < 1e-6
+
+
 def test_what_is_missing_is_named_with_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(exporting._NEEDED, "onnx", ("onnx", "no_such_package"))
     with pytest.raises(ProjectError, match=r"needs no_such_package: .*isr_pipeline\[export\]"):

@@ -338,10 +338,8 @@ class _PngWriter:
         self._file.write(struct.pack(">L", zlib.crc32(content, zlib.crc32(kind))))
 
 
-# In bytes throughout, which NumPy does many at a time.
-
-
 def _apart(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Absolute differences, in bytes throughout: NumPy does many of them at a time."""
     return np.maximum(first, second) - np.minimum(first, second)
 
 

@@ -35,7 +35,7 @@ from isr_pipeline.imaging.files import (
     read_picture,
 )
 from isr_pipeline.inference import memory
-from isr_pipeline.inference.tiling import LARGEST_WINDOW
+from isr_pipeline.inference.tiling import LARGEST_WINDOW, longest_side
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 
@@ -576,7 +576,8 @@ class _Run:
         pixels, depth = header.width * header.height, header.depth
         enlarged = pixels * scale**2
         # Some bands wait, one is made and one is written; small pictures are one band.
-        band = min(header.height, LARGEST_WINDOW) * header.width * scale**2
+        rows = min(header.height, longest_side(header.width, LARGEST_WINDOW))
+        band = rows * header.width * scale**2
         decoding = pixels * (4 if depth == 1 else 16)
         writing = min(
             4 * band, enlarged

@@ -115,6 +115,15 @@ def window_for(budget: int, halo: int, alignment: int, bytes_a_pixel: float) -> 
     return side if side >= smallest else 0
 
 
+def longest_side(across: int, window: int) -> int:
+    """How long windows may be along one axis of a picture that measures `across` on the other.
+
+    Where a picture is narrower than a square window of side `window`, they are longer than it, so
+    that their area is no more.
+    """
+    return window**2 // min(across, window)
+
+
 def bands(
     work: Callable[[int, int, int, int], Array],
     size: tuple[int, int],
@@ -127,8 +136,7 @@ def bands(
         work: `(top, bottom, left, right)` of a window to its result, `(scale * (bottom - top),
             scale * (right - left), channel)`.
         size: height and width of the low-resolution picture.
-        window: side of a square window; one may be longer where it is narrower, so that its area
-            is no more.
+        window: side of a square window, see `longest_side`.
         reach: of the work.
 
     Yields:
@@ -136,8 +144,8 @@ def bands(
     """
     scale, halo, alignment = reach.scale, reach.halo, reach.alignment
     height, width = size
-    tall, wide = (window**2 // min(length, window) for length in (width, height))
-    for row in spans(height, tall, halo, alignment):
+    wide = longest_side(height, window)
+    for row in spans(height, longest_side(width, window), halo, alignment):
         band = None
         for column in spans(width, wide, halo, alignment):
             result = work(row.first, row.last, column.first, column.last)
