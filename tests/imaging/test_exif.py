@@ -91,3 +91,30 @@ def test_what_a_tiff_says_of_its_samples_is_not_taken_along(tmp_path):
     Image.new("RGB", (4, 3)).save(path, tiffinfo={0x010E: "a title", 0x013B: "somebody"})
     kept = read_directory(descriptive_part(path.read_bytes()))
     assert set(kept) == {0x010E, 0x013B}
+
+
+def crafted(entries) -> bytes:
+    rows = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + rows + bytes(4)
+
+
+def test_pointers_to_many_places_cost_no_more_than_one_reading():
+    # Each entry points to a directory that begins within this one. Followed one by one, to three
+    # depths, a thousand of them are a thousand million entries.
+    data = crafted([(EXIF_POINTER, 4, 1, 8 + 12 * place) for place in range(1000)])
+    assert count_of_entries(read_directory(data)) <= 3
+    assert len(with_size(data, 5, 5)) == len(data)
+
+
+def count_of_entries(directory) -> int:
+    return len(directory) + sum(count_of_entries(e.below) for e in directory.values() if e.below)
+
+
+def test_values_that_overlap_take_no_more_memory_than_the_data():
+    data = crafted([(tag, 7, 10_000, 0) for tag in range(1, 4000)])
+    kept = read_directory(data)
+    assert 0 < sum(len(entry.data) for entry in kept.values()) <= len(data)
+
+
+def test_of_two_values_with_one_tag_the_first_counts():
+    assert orientation_of(crafted([(0x0112, 3, 1, 6), (0x0112, 3, 1, 8)])) == 6

@@ -25,6 +25,9 @@ DESCRIPTIVE = frozenset(
 )
 """Tags of a TIFF file's directory that describe the photograph rather than the file's samples."""
 
+DEEPEST = 3
+"""Directories within each other: the first, EXIF's, and that of interoperability."""
+
 BYTE, SHORT, LONG = 1, 3, 4
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
@@ -65,8 +68,12 @@ def byte_order(data: bytes) -> str:
     return order
 
 
-def read_directory(data: bytes, offset: int | None = None, depth: int = 0) -> Directory:
+def read_directory(data: bytes, offset: int | None = None) -> Directory:
     """Read the directory at an offset (the first one by default) with those below it.
+
+    Of values with one tag the first counts, as for libtiff. Values that overlap others until all
+    are longer than the data are left out, and so is a pointer to a directory above: the work is
+    bounded by the data's length, whatever they say.
 
     Raises:
         ExifError: when an entry points outside the data or directories are nested too deeply.
@@ -75,34 +82,50 @@ def read_directory(data: bytes, offset: int | None = None, depth: int = 0) -> Di
     try:
         if offset is None:
             (offset,) = struct.unpack_from(order + "L", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, offset)
-        if depth > 2:
-            raise ExifError("directories within directories")
-        directory: Directory = {}
-        for start in range(offset + 2, offset + 2 + 12 * count, 12):
-            tag, kind, number = struct.unpack_from(order + "HHL", data, start)
-            length = _SIZES.get(kind, 0) * number
-            place = start + 8
-            if length > 4:
-                (place,) = struct.unpack_from(order + "L", data, place)
-            if kind not in _SIZES or place + length > len(data):
-                continue  # one damaged entry says nothing against the others
-            below = None
-            if tag in POINTERS and length == 4:
-                (pointer,) = struct.unpack_from(order + "L", data, place)
-                try:
-                    below = read_directory(data, pointer, depth + 1)
-                except ExifError:
-                    continue
-            directory[tag] = Entry(kind, data[place : place + length], place, below)
-        return directory
+        return _Reader(data, order).read(offset, ())
     except struct.error as error:
         raise ExifError(f"damaged EXIF data: {error}") from None
 
 
+class _Reader:
+    def __init__(self, data: bytes, order: str) -> None:
+        self._data, self._order = data, order
+        self._room = len(data)  # for values
+
+    def read(self, offset: int, above: tuple[int, ...]) -> Directory:
+        """The directory at an offset, below those at others."""
+        data, order = self._data, self._order
+        if offset in above or len(above) >= DEEPEST:
+            raise ExifError("directories within directories")
+        (count,) = struct.unpack_from(order + "H", data, offset)
+        directory: Directory = {}
+        seen = set()
+        for start in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from(order + "HHL", data, start)
+            if tag in seen:
+                continue
+            seen.add(tag)
+            length = _SIZES.get(kind, 0) * number
+            place = start + 8
+            if length > 4:
+                (place,) = struct.unpack_from(order + "L", data, place)
+            if kind not in _SIZES or place + length > len(data) or length > self._room:
+                continue  # one damaged entry says nothing against the others
+            self._room -= length
+            below = None
+            if tag in POINTERS and length == 4:
+                (pointer,) = struct.unpack_from(order + "L", data, place)
+                try:
+                    below = self.read(pointer, (*above, offset))
+                except (ExifError, struct.error):
+                    continue
+            directory[tag] = Entry(kind, data[place : place + length], place, below)
+        return directory
+
+
 def directory_bytes(directory: Directory, order: str, offset: int) -> bytes:
     """Write a directory, what it points to behind it, to stand at an (even) offset of a file."""
-    entries, values = [], b""
+    entries, values = [], bytearray()
     begin = offset + 2 + 12 * len(directory) + 4
     for tag, entry in sorted(directory.items()):
         data = entry.data
@@ -116,7 +139,7 @@ def directory_bytes(directory: Directory, order: str, offset: int) -> bytes:
         else:
             field = data.ljust(4, b"\0")
         entries.append(struct.pack(order + "HHL", tag, entry.kind, count) + field)
-    return struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4) + values
+    return struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4) + bytes(values)
 
 
 def entry(kind: int, order: str, values: Iterable[int]) -> Entry:
