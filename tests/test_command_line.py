@@ -130,3 +130,13 @@ print(heavy & set(sys.modules) or "lean")
         text=True,
     )
     assert process.stdout.strip() == "lean", process.stdout + process.stderr
+
+
+def test_a_port_that_is_none_and_a_limit_of_nothing_are_usage_errors(isr):
+    for arguments, words in (
+        (("--port", "70000"), "70000 is not in the range 1<=x<=65535"),
+        (("--max-megapixels", "0"), "0.0 is not in the range x>0"),
+    ):
+        result = isr("serve", *arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr

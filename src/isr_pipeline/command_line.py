@@ -169,9 +169,19 @@ def compare(picture: Path, output: Path, overwrite: bool, **network: Any) -> Non
 
 
 @main.command()
-@click.option("--port", default=7860, show_default=True, help="of this machine")
 @click.option(
-    "--max-megapixels", default=50.0, show_default=True, help="larger pictures are refused"
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=7860,
+    show_default=True,
+    help="of this machine",
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="larger pictures are refused",
 )
 def serve(port: int, max_megapixels: float) -> None:
     """Show a page on this machine where pictures can be dropped, enlarged and compared."""

@@ -11,7 +11,7 @@ from isr_pipeline.networks import build_network
 SIZES = {"features": 8, "bottleneck_features": 12, "blocks": 1, "bottleneck_blocks": 1}
 
 
-def shaken_network(name: str, scales: list[int]):
+def shaken_network(name: str, scales: list[int], seed: int = 1):
     """A network whose correction is of a trained one's size: some grey levels."""
     keras.utils.set_random_seed(0)
     sizes = {
@@ -21,7 +21,7 @@ def shaken_network(name: str, scales: list[int]):
     }
     built = name.replace("report_residual", "report_autoencoder")
     network = build_network(built, scales, **sizes.get(name, {}))
-    generator = np.random.default_rng(1)
+    generator = np.random.default_rng(seed)
     network.set_weights([w + generator.normal(0, 0.01, w.shape) for w in network.get_weights()])
     return network
 

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -95,6 +96,23 @@ def test_the_page_asks_for_nothing_from_elsewhere(site):
 def test_what_cannot_be_done_is_refused(site, path, data, headers, expected, reason):
     status, answer = ask(site, path, data, **headers)
     assert (status, reason in answer) == (expected, True), answer
+
+
+def test_a_new_champion_takes_the_former_ones_place(site):
+    file = io.BytesIO()
+    Image.fromarray(made_photograph(24, 32, seed=3)).save(file, "PNG")
+    _, former = ask(site, CHAMPION, file.getvalue())
+    champion = site.folder / "data" / "06_models" / "photos" / "champion"
+    network, record = ((champion / n).read_bytes() for n in ("network.keras", "record.json"))
+    try:
+        shaken_network("autoencoder", [2, 3], seed=9).save(champion / "network.keras")
+        (champion / "record.json").write_bytes(record)
+        status, now = ask(site, CHAMPION, file.getvalue())
+        assert status == 200
+        assert now != former
+    finally:
+        (champion / "network.keras").write_bytes(network)
+        (champion / "record.json").write_bytes(record)
 
 
 def test_a_taken_port_and_a_missing_extra_are_one_line(site):

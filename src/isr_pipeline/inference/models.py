@@ -22,12 +22,14 @@ class Source:
         description: for people.
         degradation: what it was trained against, as far as that is known.
         record: a champion's own.
+        written: when a champion's was, in seconds since 1970.
     """
 
     model: "Card | Path"
     description: str
     degradation: str | None
     record: dict[str, Any] = field(default_factory=dict)
+    written: float = 0.0
 
 
 def choose(model: str | Path | None, scale: int, degradation: str, folder: Path) -> Source:
@@ -95,7 +97,7 @@ def find_champion(folder: Path, scale: int | None = None) -> Source | None:
             continue  # half a champion is none
     if not found:
         return None
-    _, place, record = max(found)
+    written, place, record = max(found)
     scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
     degradation = str(record.get("protocol"))
     return Source(
@@ -104,6 +106,7 @@ def find_champion(folder: Path, scale: int | None = None) -> Source | None:
         f"for {degradation} pictures ({scores})",
         degradation,
         record,
+        written,
     )
 
 

@@ -64,7 +64,15 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
     app = FastAPI(openapi_url=None)
     # Another site's script could reach this address under a name of its own.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
-    upscaler = lru_cache(maxsize=2)(Upscaler)
+
+    @lru_cache(maxsize=2)
+    def opened(network: str, scale: int, degradation: str, written: float) -> Upscaler:
+        return Upscaler(network, scale, degradation)
+
+    def upscaler(network: str, scale: int, degradation: str) -> Upscaler:
+        champion = find_champion(folder, scale) if network == CHAMPION else None
+        written = champion.written if champion else 0.0  # another one is opened anew
+        return opened(network, scale, degradation, written)
 
     def offered() -> list[dict[str, Any]]:
         return available_networks(folder)
