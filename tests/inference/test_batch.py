@@ -1,5 +1,6 @@
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.files import read_picture
 from isr_pipeline.inference import batch as module
 from isr_pipeline.inference.batch import plan, read_whole, shown, upscale_files
-from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.inference.upscaler import BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL, Upscaler
 
 RGB = made_photograph(24, 36, seed=5)
 
@@ -97,6 +98,30 @@ def test_a_picture_is_never_replaced_by_its_result(photos):
     assert (photos / "one.jpg").read_bytes() == before
 
 
+def test_no_picture_is_replaced_by_the_result_of_another(tmp_path):
+    above, below = save(tmp_path / "a/x.png"), save(tmp_path / "a/a/x.png", 255 - RGB)
+    before = above.read_bytes()
+    batch, lines = run([tmp_path / "a"], tmp_path, overwrite=True)
+    assert lines == [f"{below}: the result would replace {above}: name another folder (-o)"]
+    assert [o.source for o in batch.failed] == [below]
+    assert above.read_bytes() == before
+    assert Image.open(tmp_path / "x.png").size == (72, 48)
+
+
+def test_many_equal_names_take_no_time_that_grows_with_their_square(monkeypatch):
+    looked_at = []
+    casefold = module._casefolded
+
+    def counting(path):
+        looked_at.append(path)
+        return casefold(path)
+
+    monkeypatch.setattr(module, "_casefolded", counting)
+    wanted = [(Path(f"{n}/photo.jpg"), Path("photo.jpg")) for n in range(500)]
+    assert len(set(module._without_collisions(wanted))) == 500
+    assert len(looked_at) < 2000
+
+
 def test_equal_names_do_not_collide(tmp_path):
     places = ["a/1.jpg", "b/1.jpg", "b/1.png", "c/a/1.jpg"]
     for n, place in enumerate(places):
@@ -167,6 +192,60 @@ def test_sixteen_bits_alpha_and_grey_arrive(tmp_path):
     assert np.array_equal(kinds["deep.png"][..., 0], upscaler()(deep))
     assert kinds["grey.jpg"].shape == (48, 72, 1)
     assert kinds["alpha.webp"].shape == (48, 72, 4)
+
+
+def test_links_in_a_circle_and_to_nothing_cost_a_line_each(photos, tmp_path):
+    for name, aim in (("round.jpg", "round.jpg"), ("ring", "ring"), ("there.jpg", "back.jpg")):
+        (photos / name).symlink_to(aim)
+    (photos / "back.jpg").symlink_to("there.jpg")
+    batch, lines = run([photos], tmp_path / "out")
+    assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
+    assert {o.source.name for o in batch.failed} == {"round.jpg", "there.jpg", "back.jpg"}
+    assert all("Too many levels of symbolic links" in line for line in lines)
+    (photos / "gone.jpg").symlink_to("nothing.jpg")  # by name, as a shell expands *
+    named = [photos / name for name in ("one.jpg", "gone.jpg", "round.jpg", "ring")]
+    batch, lines = run(named, tmp_path / "named")
+    assert files_in(tmp_path / "named") == {"one.jpg"}
+    assert sorted(line.split(": ")[1] for line in lines) == [
+        "No such file or directory",
+        "Too many levels of symbolic links",
+        "Too many levels of symbolic links",
+    ]
+
+
+@pytest.fixture
+def as_anybody():
+    """A folder of somebody who may not read everything, as root may."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.geteuid()
+        if before == 0:
+            Path(folder).chmod(0o755)
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            for path in Path(folder).rglob("*"):
+                path.chmod(0o755)
+            os.seteuid(before)
+
+
+def test_what_may_not_be_read_costs_a_line_each(as_anybody):
+    photos = as_anybody / "photos"
+    for name in ("one.jpg", "locked.jpg", "unlisted/a.jpg", "unentered/b.jpg"):
+        save(photos / name)
+    (photos / "locked.jpg").chmod(0)
+    (photos / "unlisted").chmod(0)
+    (photos / "unentered").chmod(0o400)
+    batch, _ = run([photos], as_anybody / "out")
+    assert files_in(as_anybody / "out") == {"one.jpg"}
+    assert {o.source.relative_to(photos).as_posix(): o.reason for o in batch.failed} == {
+        "locked.jpg": "Permission denied",
+        "unlisted": "the folder cannot be read: Permission denied",
+        "unentered/b.jpg": "Permission denied",
+    }
+    with pytest.raises(ProjectError, match=r"unentered/b\.jpg: Permission denied"):
+        plan([photos / "one.jpg", photos / "unentered/b.jpg"], as_anybody / "out")
 
 
 def test_links_out_of_the_folder_are_refused_and_those_within_are_not(photos, tmp_path):
@@ -273,6 +352,28 @@ def test_an_engine_that_fails_costs_one_picture(photos, tmp_path):
     assert len(files_in(tmp_path / "out")) == 2
     assert lines == [f"{photos}/z.jpg: RuntimeError: out of luck"]
     assert len(batch.failed) == 1
+
+
+class ClosedTerminal:
+    """Standard error whose other end is gone."""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    flush = fileno = lambda self: self.write("")
+
+
+def test_a_closed_terminal_costs_no_picture(photos, tmp_path, monkeypatch):
+    for n in range(12):
+        save(photos / f"{n}.png")
+    (photos / "bad.png").write_bytes(b"")
+    monkeypatch.setattr(module.sys, "stderr", ClosedTerminal())
+    batch = upscale_files(plan([photos], tmp_path / "out"), upscaler())
+    assert [o.source.name for o in batch.failed] == ["bad.png"]
+    assert len(files_in(tmp_path / "out")) == 14
 
 
 def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):
@@ -466,11 +567,29 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module._Gate, "take", taking)
     monkeypatch.setattr(module._Gate, "give", giving)
-    limited = upscaler(max_memory=module.memory.resident() + 30 * 2**20)
+    windows = []
+
+    class Watched(LocalEngine):
+        def __call__(self, lr):
+            pixel = BYTES_A_PIXEL + BYTES_AN_OUTPUT_PIXEL * self.scale**2
+            windows.append(lr.shape[1] * lr.shape[2] * pixel)
+            return super().__call__(lr)
+
+    limited = upscaler(Watched(), max_memory=module.memory.resident() + 30 * 2**20)
     batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), limited)
     assert not batch.failed
-    assert 0 < most[0] <= 30 * 2**20
+    assert 0 < most[0] <= 30 * 2**20 - max(windows)
     assert inside[0] == 0
+
+
+def test_a_picture_that_leaves_little_room_is_done_alone_in_small_windows(tmp_path):
+    save(tmp_path / "in/large.png", np.zeros((1000, 1000, 3), np.uint8))
+    save(tmp_path / "in/small.png")
+    limited = upscaler(max_memory=module.memory.resident() + 30 * 2**20)
+    assert limited.reserve == 15 * 2**20  # the large one needs more than the rest
+    batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), limited)
+    assert not batch.failed
+    assert Image.open(tmp_path / "out/large.png").size == (2000, 2000)
 
 
 def test_nothing_to_enlarge_is_said(tmp_path):

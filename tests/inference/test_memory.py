@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from isr_pipeline.errors import ProjectError
@@ -26,3 +28,19 @@ def test_what_is_no_amount_is_named(text):
 
 def test_the_default_leaves_most_of_the_free_memory():
     assert memory.resident() < memory.default_limit() < memory.resident() + 0.3 * memory.free()
+
+
+@pytest.mark.parametrize(
+    ("limit", "inactive", "expected"),
+    [(2**20, 0, 2**18), (2**20, 2**18, 2**19), (2**19, 0, 0), ("max", 0, None)],
+)
+def test_a_containers_limit_counts_without_the_files_that_it_keeps_in_memory(
+    limit, inactive, expected, tmp_path, monkeypatch
+):
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{3 * 2**18}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {inactive}\n")
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    available = SimpleNamespace(available=2**30)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: available)
+    assert memory.free() == (2**30 if expected is None else expected)

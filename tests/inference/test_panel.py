@@ -8,7 +8,8 @@ from PIL import Image
 from conftest import made_photograph
 from inference.doubles import LocalEngine
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.panel import COLUMN, compare_file, most_different
+from isr_pipeline.inference import memory
+from isr_pipeline.inference.panel import COLUMN, TALLEST, compare_file, most_different
 from isr_pipeline.inference.upscaler import Upscaler
 
 
@@ -91,3 +92,18 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, name, words):
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(ProjectError, match=f"{name}: .*{words}"):
         compare_file(tmp_path / name, tmp_path / "panel.png", Upscaler(LocalEngine(), 2))
+
+
+def test_a_narrow_picture_has_a_panel_of_usual_size(tmp_path):
+    Image.new("RGB", (1, 5000), "grey").save(tmp_path / "narrow.png")
+    compare(tmp_path / "narrow.png", tmp_path / "panel.png")
+    width, height = Image.open(tmp_path / "panel.png").size
+    assert width < 2.1 * COLUMN
+    assert height < TALLEST + 3.5 * COLUMN
+
+
+def test_a_panel_that_has_no_room_in_memory_says_what_it_needs(tmp_path):
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "large.png")
+    limited = Upscaler(LocalEngine(), 2, max_memory=memory.resident() + 200 * 2**20)
+    with pytest.raises(ProjectError, match=r"a panel of 3000x2000 needs .* raise --max-memory"):
+        compare_file(tmp_path / "large.png", tmp_path / "panel.png", limited)

@@ -5,9 +5,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from conftest import made_photograph
+from imaging.test_files import png
 from inference.doubles import LocalEngine, PooledEngine
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.files import read_picture
 from isr_pipeline.inference import upscaler as module
 from isr_pipeline.inference.back_projection import _antialiased, _bilinear, _reduce
 from isr_pipeline.inference.upscaler import SelfEnsemble, Upscaler
@@ -193,6 +195,16 @@ def test_an_array_is_not_changed():
 def test_what_is_no_picture_is_refused(values, words):
     with pytest.raises(ProjectError, match=words):
         Upscaler(LocalEngine(), 2)(values)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_pngs_transparent_grey_of_few_bits_is_as_transparent_as_in_its_file(bits):
+    rows = [bytes(range(y, y + 3)) for y in range(5)]
+    content = png(24 // bits, 5, bits, 0, rows, (b"tRNS", b"\0\x01"))
+    upscaler = Upscaler(LocalEngine(), 2)
+    enlarged = np.asarray(upscaler(Image.open(io.BytesIO(content))))
+    assert np.array_equal(enlarged, upscaler(read_picture(content).samples))
+    assert enlarged[..., 1].min() < 128 < enlarged[..., 1].max()
 
 
 def test_memory_decides_the_windows_and_too_little_is_said(monkeypatch):

@@ -55,6 +55,8 @@ SUFFIXES = {
 }
 """Formats that are written, and the endings of their names, the usual one first."""
 
+STRIP = 64
+"""Rows that are worked on at a time where a picture is not needed whole."""
 JPEG_QUALITY, WEBP_QUALITY = 95, 95
 COMPRESSION = 2
 """Level of igzip (Intel's ISA-L) for PNG and TIFF: files as small as those of zlib's level 3, in
@@ -153,13 +155,24 @@ def held(file_format: str, channels: int, depth: int) -> tuple[int, int]:
 
 def fitted(samples: Samples, channels: int, depth: int) -> Samples:
     """Samples as a format holds them: alpha over white, 16 bits rounded to 8, grey to RGB."""
+    deeper = depth == 1 and samples.dtype == np.uint16
+    if samples.shape[2] == channels and not deeper:
+        return samples
+    result = np.empty((*samples.shape[:2], channels), np.uint8 if deeper else samples.dtype)
+    for first in range(0, len(samples), STRIP):  # a picture in floating point takes much memory
+        strip = samples[first : first + STRIP]
+        result[first : first + STRIP] = _fitted(strip, channels, deeper)
+    return result
+
+
+def _fitted(samples: Samples, channels: int, deeper: bool) -> Samples:
     present = samples.shape[2]
     if present % 2 == 0 and channels % 2 == 1:
         top = np.float32(65535 if samples.dtype == np.uint16 else 255)
         alpha = samples[..., -1:].astype(np.float32) / top
         over = samples[..., :-1] * alpha + top * (1 - alpha)
         samples, present = np.rint(over).astype(samples.dtype), present - 1
-    if depth == 1 and samples.dtype == np.uint16:
+    if deeper:
         samples = ((samples.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
     if present < 3 <= channels:
         samples = samples[..., [0, 0, 0, 1][:channels]]
@@ -297,8 +310,8 @@ class _PngWriter:
     def write(self, rows: Samples) -> None:
         big = rows.astype(">u2") if self._depth == 2 else rows
         lines = np.ascontiguousarray(big).view(np.uint8).reshape(rows.shape[0], -1)
-        for first in range(0, len(lines), 64):  # the filters' temporaries stay in the cache
-            packed = self._zip.compress(self._filtered(lines[first : first + 64]))
+        for first in range(0, len(lines), STRIP):  # the filters' temporaries stay in the cache
+            packed = self._zip.compress(self._filtered(lines[first : first + STRIP]))
             if packed:
                 self._chunk(b"IDAT", packed)
 
@@ -351,8 +364,6 @@ def _mask(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
 class _TiffWriter:
     """TIFF 6.0: deflated strips with horizontal differences, the directory at the end."""
 
-    STRIP = 64  # rows
-
     def __init__(
         self, file: BinaryIO, size: tuple[int, int], channels: int, depth: int, extras: Extras
     ) -> None:
@@ -372,11 +383,11 @@ class _TiffWriter:
 
     def write(self, rows: Samples) -> None:
         self._pending.append(rows)
-        while sum(len(part) for part in self._pending) >= self.STRIP:
+        while sum(len(part) for part in self._pending) >= STRIP:
             rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
-            full = len(rows) // self.STRIP * self.STRIP
-            for first in range(0, full, self.STRIP):
-                self._strip(rows[first : first + self.STRIP])
+            full = len(rows) // STRIP * STRIP
+            for first in range(0, full, STRIP):
+                self._strip(rows[first : first + STRIP])
             self._pending = [rows[full:].copy()]
 
     def _strip(self, rows: Samples) -> None:
@@ -411,7 +422,7 @@ class _TiffWriter:
             0x0100: [width],
             0x0101: [height],
             0x0111: [place for place, _ in self._strips],
-            0x0116: [self.STRIP],
+            0x0116: [STRIP],
             0x0117: [length for _, length in self._strips],
         }
         directory |= {tag: entry(SHORT, order, values) for tag, values in shorts.items()}

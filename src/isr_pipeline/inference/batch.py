@@ -13,7 +13,8 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, BinaryIO
@@ -161,13 +162,17 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
             default. GIF becomes PNG.
 
     Raises:
-        ProjectError: when an input is not there, there is no picture, or the output folder is an
-            input folder or cannot be a folder.
+        ProjectError: when an input is not there or cannot be looked at, there is no picture, or
+            the output folder is an input folder or cannot be a folder.
     """
-    folders = [path for path in inputs if path.is_dir()]
     for path in inputs:
-        if not path.exists():
-            raise ProjectError(f"there is no {shown(path)}: name a picture or a folder")
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            raise ProjectError(f"there is no {shown(path)}: name a picture or a folder") from None
+        except OSError as error:
+            raise ProjectError(f"{shown(path)}: {error.strerror}") from None
+    folders = [path for path in inputs if _is_folder(path)]
     named = _FORMATS.get(output.suffix.lower())
     to_file = len(inputs) == 1 and not folders and named is not None and not output.is_dir()
     blocking = in_the_way(output.parent if to_file else output)
@@ -176,12 +181,12 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
     if to_file:
         if file_format not in (None, named):
             raise ProjectError(f"{shown(output)} is named as {named}, --format is {file_format}")
-        return [_checked(Task(inputs[0], output), output.parent)]
-    names = _distinct([folder.resolve().name for folder in folders])
+        return _checked([Task(inputs[0], output)], output.parent)
+    names = _distinct([_real(folder).name for folder in folders])
     found: dict[Path, tuple[Path, Path, str]] = {}
     for path in inputs:
-        if path.is_dir():
-            if path.resolve() == output.resolve():
+        if _is_folder(path):
+            if _real(path) == _real(output):
                 raise ProjectError(
                     f"{shown(output)} is an input folder: name another for the results (-o)"
                 )
@@ -202,42 +207,54 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
         for source, place, problem in found.values()
     ]
     targets = _without_collisions([(source, place) for source, place, _ in wanted])
-    return [
-        _checked(Task(source, output / target, problem), output)
+    tasks = [
+        Task(source, output / target, problem)
         for (source, _, problem), target in zip(wanted, targets, strict=True)
     ]
+    return _checked(tasks, output)
 
 
 def in_the_way(folder: Path) -> Path | None:
     """What is no folder and keeps `folder` from being one: itself or one above it."""
     for path in (folder, *folder.parents):
-        if path.is_dir():
+        if _is_folder(path):
             return None
         if os.path.lexists(path):
             return path
     return None
 
 
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  what may not be looked at is none
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114  as above
+
+
+def _real(path: Path) -> Path:
+    """A path without links. Those in a circle lead to themselves; `resolve` may raise for them."""
+    return Path(os.path.realpath(path))
+
+
 def _identity(path: Path) -> Path:
-    return path.parent.resolve() / path.name
+    return _real(path.parent) / path.name
 
 
 def _pictures_in(folder: Path, output: Path) -> Iterator[tuple[Path, str]]:
     """Picture files below a folder, each with a problem if it has one."""
-    root, results = folder.resolve(), output.resolve()
+    root, results = _real(folder), _real(output)
     unreadable: list[OSError] = []
     for directory, folders, names in os.walk(folder, onerror=unreadable.append):
         here = Path(directory)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() != results
+            name for name in folders if not name.startswith(".") and _real(here / name) != results
         )
-        for name in sorted(names + [n for n in folders if (here / n).is_symlink()]):
+        for name in sorted(names + [n for n in folders if _is_link(here / n)]):
             path = here / name
             if name.startswith(".") or (name in names and path.suffix.lower() not in _READABLE):
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if _is_link(path) and not _real(path).is_relative_to(root):
                 yield path, f"a link out of {shown(folder)}: name the file itself to have it"
             elif name in names:
                 yield path, ""
@@ -261,6 +278,10 @@ def _result_name(source: Path, file_format: str | None) -> str:
     return stem + encode.SUFFIXES.get(file_format or "PNG", (".png",))[0]
 
 
+def _casefolded(path: Path) -> str:
+    return str(path).casefold()
+
+
 def _distinct(names: list[str]) -> list[str]:
     """Names made different by a number, whatever their case."""
     taken: set[str] = set()
@@ -278,34 +299,55 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _without_collisions(wanted: list[tuple[Path, Path]]) -> list[Path]:
     """Places of results that all differ: by the original's ending, its folder, or a number."""
-    count = Counter(str(place).casefold() for _, place in wanted)
+    rivals_for: dict[str, list[Path]] = {}
+    for source, place in wanted:
+        rivals_for.setdefault(_casefolded(place), []).append(source)
     places = []
     for source, place in wanted:
-        if count[str(place).casefold()] > 1:
-            rivals = [s for s, p in wanted if str(p).casefold() == str(place).casefold()]
+        rivals = rivals_for[_casefolded(place)]
+        if len(rivals) > 1:
             endings = {rival.suffix.casefold() for rival in rivals}
             if len(endings) == len(rivals):
                 place = place.with_name(f"{place.stem}_{source.suffix[1:]}{place.suffix}")
             else:
-                place = place.parent / source.resolve().parent.name / place.name
+                place = place.parent / _real(source).parent.name / place.name
         places.append(place)
     return [Path(name) for name in _distinct([str(place) for place in places])]
 
 
-def _checked(task: Task, output: Path) -> Task:
-    if task.problem:
-        return task
-    problem = ""
-    blocking = in_the_way(task.target.parent)
-    if blocking is not None:
-        problem = f"its place {shown(task.target)} cannot be: {shown(blocking)} is a file"
-    elif task.target.is_dir():
-        problem = f"its place {shown(task.target)} is a folder"
-    elif not task.target.parent.resolve().is_relative_to(output.resolve()):
-        problem = f"its place {shown(task.target)} is reached by a link out of the output folder"
-    elif task.target.exists() and task.target.samefile(task.source):
-        problem = "the result would replace the picture itself: name another folder (-o)"
-    return Task(task.source, task.target, problem)
+def _checked(tasks: list[Task], output: Path) -> list[Task]:
+    """The tasks, with their problems: no result may lie elsewhere or replace an original."""
+    originals: dict[tuple[int, int], Path] = {}
+    for task in tasks:
+        with suppress(OSError):  # whoever reads it says why
+            originals[_node(task.source)] = task.source
+
+    def problem(task: Task) -> str:
+        target = shown(task.target)
+        blocking = in_the_way(task.target.parent)
+        if blocking is not None:
+            return f"its place {target} cannot be: {shown(blocking)} is a file"
+        if _is_folder(task.target):
+            return f"its place {target} is a folder"
+        if not _real(task.target.parent).is_relative_to(_real(output)):
+            return f"its place {target} is reached by a link out of the output folder"
+        try:
+            original = originals.get(_node(task.target))
+        except OSError:
+            return ""  # nothing is there
+        if original == task.source:
+            return "the result would replace the picture itself: name another folder (-o)"
+        if original is not None:
+            return f"the result would replace {shown(original)}: name another folder (-o)"
+        return ""
+
+    return [task if task.problem else replace(task, problem=problem(task)) for task in tasks]
+
+
+def _node(path: Path) -> tuple[int, int]:
+    """What a file is, whatever it is called."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 # --- doing it -----------------------------------------------------------------------------------
@@ -460,6 +502,23 @@ class _Gate:
             self._changed.notify_all()
 
 
+_NOBODY_LOOKS = (OSError, ValueError)
+"""What showing progress raises when its terminal or pipe was closed: the work goes on."""
+
+
+def _progress_bar(pictures: int) -> "tqdm[Any]":
+    try:
+        return tqdm(
+            total=pictures,
+            desc="enlarging",
+            unit="picture",
+            disable=None,
+            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
+        )
+    except _NOBODY_LOOKS:
+        return tqdm(total=pictures, disable=True)
+
+
 class _InterruptedError(Exception):
     """Travels to the writer in place of the rows that will not come."""
 
@@ -486,33 +545,29 @@ class _Run:
         self._written = 0.0
 
     def go(self) -> Batch:
-        self._bar = tqdm(
-            total=len(self._tasks),
-            desc="enlarging",
-            unit="picture",
-            disable=None,
-            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
-        )
+        self._bar = _progress_bar(len(self._tasks))
         reader = threading.Thread(target=self._read_all, name="decode", daemon=True)
         writer = threading.Thread(target=self._write_all, name="encode", daemon=True)
-        with self._bar:
-            reader.start()
-            writer.start()
+        reader.start()
+        writer.start()
+        try:
             try:
-                try:
-                    while (job := self._decoded.get()) is not None:
-                        self._enlarge(job)
-                except BaseException:
-                    self._stop(reader)
-                    raise
-                finally:  # what is enlarged is written, unless one interrupts that as well
-                    self._to_write.put(None)
-                    self._all_written.wait()
-                    writer.join()
+                while (job := self._decoded.get()) is not None:
+                    self._enlarge(job)
             except BaseException:
-                self._abandoned = True
-                self._all_written.wait()
+                self._stop(reader)
                 raise
+            finally:  # what is enlarged is written, unless one interrupts that as well
+                self._to_write.put(None)
+                self._all_written.wait()
+                writer.join()
+        except BaseException:
+            self._abandoned = True
+            self._all_written.wait()
+            raise
+        finally:
+            with suppress(*_NOBODY_LOOKS):
+                self._bar.close()
         self._batch.seconds = time.perf_counter() - self._began
         return self._batch
 
@@ -587,7 +642,9 @@ class _Run:
     def _enlarge(self, job: _Job) -> None:
         try:
             self._to_write.put(job)
-            bands = self._upscaler.bands(job.samples, job.cost - job.samples.nbytes)
+            # Others are inside as long as all leave the reserve; a larger picture is alone.
+            held = max(job.cost, self._upscaler.allowance - self._upscaler.reserve)
+            bands = self._upscaler.bands(job.samples, held - job.samples.nbytes)
             while not job.failed:
                 began = time.perf_counter()
                 band = next(bands, None)
@@ -663,7 +720,8 @@ class _Run:
     def _progress(self, part: float, pixels: int) -> None:
         with self._lock:
             self._written += pixels
-            self._bar.update(part)
+            with suppress(*_NOBODY_LOOKS):
+                self._bar.update(part)
 
     def _finish(
         self, task: Task, status: str, reason: str = "", size: tuple[int, int] = (0, 0)
@@ -672,12 +730,14 @@ class _Run:
             self._batch.outcomes.append(Outcome(task.source, task.target, status, reason, *size))
             number = len(self._batch.outcomes)
             rate = self._written / 1e6 / max(time.perf_counter() - self._began, 1e-9)
-            self._bar.set_postfix_str(
-                f"{number} of {len(self._tasks)} pictures, {rate:.1f} MP/s", refresh=False
-            )
-            self._bar.update(number - self._bar.n)
+            with suppress(*_NOBODY_LOOKS):
+                self._bar.set_postfix_str(
+                    f"{number} of {len(self._tasks)} pictures, {rate:.1f} MP/s", refresh=False
+                )
+                self._bar.update(number - self._bar.n)
             if status == FAILED:
-                self._report(f"{shown(task.source)}: {reason}")
+                with suppress(*_NOBODY_LOOKS):
+                    self._report(f"{shown(task.source)}: {reason}")
 
 
 def prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:

@@ -7,6 +7,7 @@ import psutil
 
 from isr_pipeline.errors import ProjectError
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 SHARE = 0.25
 """Of the free memory, where nobody says how much."""
 
@@ -38,10 +39,13 @@ def resident() -> int:
 def free() -> int:
     """Memory that programs can still have: the machine's, or less in a container with a limit."""
     available = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
+    group = CONTROL_GROUP
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
+        # Files' contents that nobody uses at the moment make room for programs.
+        rows = (row.split() for row in (group / "memory.stat").read_text().splitlines())
+        used -= next((int(row[1]) for row in rows if row[0] == "inactive_file"), 0)
         return available if limit == "max" else min(available, max(int(limit) - used, 0))
     except (OSError, ValueError):
         return available

@@ -14,7 +14,12 @@ from isr_pipeline.inference.batch import check_room, in_the_way, read_whole, sho
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 
+BYTES_A_PIXEL = 48
+"""Memory that a panel takes for each enlarged pixel: both pictures, and 42 (measured) while one of
+them is interpolated in floating point."""
 COLUMN, GAP, TITLE = 480, 8, 22
+TALLEST = 2 * COLUMN
+"""Of the whole pictures in a panel; taller ones are narrower than the column."""
 CROP, CROPS = 120, 3
 """Side of the zoomed squares in enlarged pixels, and how many there are."""
 
@@ -65,6 +70,9 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
         raise ProjectError(f"{shown(picture)}: {error.strerror}") from None
     except UnusablePictureError as error:
         raise ProjectError(f"{shown(picture)}: {error}") from None
+    height, width = pixels.shape[:2]
+    held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
+    check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", held)
     enlarged = upscaler(pixels)
     bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
     panel = draw_panel(bicubic, enlarged, upscaler.description)
@@ -86,7 +94,8 @@ def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Im
     height, width = network.shape[:2]
     side = min(CROP, height, width)
     places = most_different(bicubic, network, side)
-    whole = (COLUMN, max(round(height * COLUMN / width), 1))
+    zoom = min(COLUMN / width, TALLEST / height)
+    whole = (max(round(width * zoom), 1), max(round(height * zoom), 1))
     rows = [whole[1], *[COLUMN] * len(places)]
     panel = Image.new(
         "RGB", (2 * COLUMN + 3 * GAP, 2 * TITLE + sum(rows) + GAP * (len(rows) + 1)), "white"
@@ -101,7 +110,7 @@ def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Im
         small = image.resize(whole, Image.Resampling.LANCZOS)
         marks = ImageDraw.Draw(small)
         for y, x in places:
-            box = [v * COLUMN / width for v in (x, y, x + side, y + side)]
+            box = [v * zoom for v in (x, y, x + side, y + side)]
             marks.rectangle(box, outline="yellow")
         panel.paste(small, (left, top))
         top += whole[1] + GAP

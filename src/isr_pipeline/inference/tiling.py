@@ -164,4 +164,6 @@ def mirrored_out(picture: Array, alignment: int) -> Array:
     """A picture with its sides mirrored out to what networks need; cut the result to size."""
     wanted = max(SMALLEST_SIDE, alignment)
     missing = [max(wanted - length, 0) for length in picture.shape[:2]]
+    if not any(missing):
+        return picture
     return np.pad(picture, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")

@@ -174,13 +174,24 @@ class Upscaler:
 
     @property
     def reserve(self) -> int:
-        """Bytes that windows of a good size take."""
-        return int(min(LARGEST_WINDOW**2 * self._pixel, self.allowance / 2))
+        """Bytes that windows of a good size take, as far as pictures leave room for them."""
+        return int(
+            min(
+                LARGEST_WINDOW**2 * self._pixel,
+                max(self.allowance / 2, self._smallest),
+                self.allowance,
+            )
+        )
+
+    @property
+    def _smallest(self) -> int:
+        """Bytes that the smallest window takes."""
+        side = 2 * self.halo + multiple(SMALLEST_PART, self.alignment)
+        return int(side**2 * self._pixel) + 1
 
     def needed(self, held: int) -> int:
         """Memory of the whole process with pictures that take `held` bytes, at least."""
-        side = 2 * self.halo + multiple(SMALLEST_PART, self.alignment)
-        return self.max_memory - self.allowance + held + int(side**2 * self._pixel) + 1
+        return self.max_memory - self.allowance + held + self._smallest
 
     def _colour(self, part: FloatArray, hold: bool = True) -> FloatArray:
         """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1]; `hold` its mean."""
@@ -217,7 +228,7 @@ class Upscaler:
     def _pillow(self, image: "Image.Image") -> "Image.Image":
         from PIL import Image
 
-        from isr_pipeline.imaging.decode import UnusablePictureError
+        from isr_pipeline.imaging.decode import UnusablePictureError, correct_key
         from isr_pipeline.imaging.exif import with_size
         from isr_pipeline.imaging.files import samples_of, srgb_profile
 
@@ -230,6 +241,7 @@ class Upscaler:
                 "(height, width, 2) of uint16"
             )
         try:
+            correct_key(image)
             samples = samples_of(image)
         except UnusablePictureError as error:
             raise ProjectError(
