@@ -147,6 +147,40 @@ def test_a_training_that_fails_ends_the_run_and_is_not_counted(world):
     assert trials["state"].tolist() == ["complete", "fail"] + ["complete"] * 5
 
 
+def test_a_trial_that_ends_its_process_again_and_again_is_given_up(world, caplog):
+    class Deadly(World):
+        def fit(self, number, parameters, on_epoch):
+            if number == 1:
+                self.kill_at = (1, 2)
+            return super().fit(number, parameters, on_epoch)
+
+    world.__class__ = Deadly
+    for _ in range(3):
+        with pytest.raises(KilledError):
+            world.run(pruner="none", trials=3)
+    assert world.discarded == [0]
+    trials = world.run(pruner="none", trials=3)
+    assert trials["state"].tolist() == ["complete", "fail", "complete", "complete"]
+    assert "Trial 1 is given up: 3 times its process ended in epoch 2" in caplog.text
+    assert world.discarded == [0, 1, 2, 3]
+
+
+def test_a_trial_that_a_person_interrupts_is_not_given_up(world):
+    fit = world.fit
+
+    def impatient(number, parameters, on_epoch):
+        if number == 1:
+            raise KeyboardInterrupt
+        return fit(number, parameters, on_epoch)
+
+    world.fit = impatient
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            world.run(pruner="none", trials=3)
+    world.fit = fit
+    assert world.run(pruner="none", trials=3)["state"].tolist() == ["complete"] * 3
+
+
 def test_a_time_limit_begins_no_further_trial_and_the_next_run_goes_on(world, caplog):
     with caplog.at_level("INFO", logger="isr_pipeline"):
         assert len(world.run(minutes=1e-9)) == 0

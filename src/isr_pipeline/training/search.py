@@ -30,6 +30,8 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 Fit = Callable[[int, TrainParameters, OnEpoch], tuple[pd.DataFrame, int]]
 """Trains one trial: number, parameters, listener; returns its history and the epoch kept."""
 
+ATTEMPTS, BEGUN_AFTER = 2, "begun_after"
+"""How often a trial goes on after an epoch without coming further, and where that is noted."""
 COLUMNS = ("trial", "state", "val_psnr", "epochs", "seconds")
 """Columns of a table of trials; those of the varied keys follow."""
 
@@ -123,7 +125,7 @@ def run_search(
         study.enqueue_trial(present)
     started = time.monotonic()
     while True:
-        trial = _interrupted(study, set(distributions))
+        trial = _interrupted(study, set(distributions), discard)
         if trial is None:
             done = study.get_trials(
                 deepcopy=False,
@@ -150,6 +152,9 @@ def run_search(
         except Exception:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             discard(trial.number)
+            raise
+        except KeyboardInterrupt:
+            trial.set_user_attr(BEGUN_AFTER, [])  # a person ended the process, not the trial
             raise
         discard(trial.number)  # but not when it is interrupted: it will go on
 
@@ -220,14 +225,32 @@ class _PrunedError(Exception):
     """Carries the pruner's verdict out of the training."""
 
 
-def _interrupted(study: "optuna.Study", keys: set[str]) -> "optuna.Trial | None":
-    """A trial that a killed run left in the middle; one without all its values is given up."""
+def _interrupted(
+    study: "optuna.Study", keys: set[str], discard: Callable[[int], None]
+) -> "optuna.Trial | None":
+    """A trial that a killed run left in the middle.
+
+    One without all its values is given up, and so is one that has gone on several times and come
+    no further: it may be what kills the process, by the memory that it takes.
+    """
     from optuna.trial import Trial, TrialState
 
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if set(trial.params) == keys:
-            return Trial(study, trial._trial_id)
-        study.tell(trial.number, state=TrialState.FAIL)
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        trial = Trial(study, frozen._trial_id)
+        epochs = len(frozen.intermediate_values)
+        begun: list[int] = frozen.user_attrs.get(BEGUN_AFTER, [])
+        if set(frozen.params) == keys:
+            if begun.count(epochs) < ATTEMPTS:
+                trial.set_user_attr(BEGUN_AFTER, [*begun, epochs])
+                return trial
+            logger.warning(
+                "Trial %d is given up: %d times its process ended in epoch %d",
+                frozen.number,
+                begun.count(epochs) + 1,
+                epochs + 1,
+            )
+        study.tell(trial, state=TrialState.FAIL)
+        discard(frozen.number)
     return None
 
 
