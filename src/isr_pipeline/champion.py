@@ -14,8 +14,9 @@ class Champion:
     Attributes:
         network: the Keras model.
         record: plain values: `network` (name), `score` (mean over scales of the mean RGB PSNR,
-            in dB), `psnr_rgb` (by scale), `protocol`, `test_digest` (names the test pictures and
-            the protocol), `new` (whether this run's network won) and where it came from.
+            in dB), `psnr_rgb` (by scale), `protocol`, `split` (whose pictures they were),
+            `test_digest` (names them and the protocol), `new` (whether this run's network won) and
+            where it came from.
     """
 
     network: "keras.Model"

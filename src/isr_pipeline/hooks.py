@@ -16,6 +16,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.pipelines.together import check_together
 
 logger = logging.getLogger(__name__)
 CATALOG_PARAMETERS = {  # read by the catalogs
@@ -80,6 +81,13 @@ class TrackingHooks(MlflowHook):
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         _refuse_unknown_parameters(self._context.config_loader["parameters"])
+        check_together(
+            {
+                name.removeprefix("params:"): catalog[name].load()
+                for name in pipeline.inputs()
+                if name.startswith("params:")
+            }
+        )
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
@@ -88,6 +96,7 @@ class TrackingHooks(MlflowHook):
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
             tracking.give_up(error)
+        tracking.end_as_killed_at_exit()
         used = {
             name.removeprefix("params:").split(".")[0]
             for name in pipeline.inputs()

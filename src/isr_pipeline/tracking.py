@@ -4,8 +4,10 @@ Everything here does nothing when no run is open, and never lets a tracking serv
 the work: the first failure is one warning, and from then on nothing more is sent.
 """
 
+import atexit
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import socket
@@ -138,6 +140,25 @@ def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
     return flat
 
 
+@functools.lru_cache(maxsize=1)  # once a process
+def end_as_killed_at_exit() -> None:
+    """See to it that a run that is open when the process ends is `KILLED`, not `FINISHED`.
+
+    Control-C is no error to Kedro, and MLflow itself closes what is left open as finished. What
+    is registered last is called first.
+    """
+    import mlflow  # noqa: F401  registers its own
+
+    atexit.register(_end_as_killed)
+
+
+def _end_as_killed() -> None:
+    import mlflow
+
+    while not _lost and mlflow.active_run() is not None:
+        _close_run("KILLED")
+
+
 @contextlib.contextmanager
 def nested_run(name: str) -> Iterator[None]:
     """Record what is logged inside in a run of its own, below the open one.
@@ -151,7 +172,7 @@ def nested_run(name: str) -> Iterator[None]:
         status = "FINISHED"
     finally:
         if opened:
-            _close_nested(status)
+            _close_run(status)
 
 
 @forgiving
@@ -163,7 +184,8 @@ def _open_nested(name: str) -> bool:
     return True
 
 
-def _close_nested(status: str) -> None:
+def _close_run(status: str) -> None:
+    """End the innermost open run."""
     import mlflow
 
     try:
@@ -311,12 +333,31 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
     return files[0], {**record, "version": int(present.version)}
 
 
+def registry() -> str | None:
+    """Names the registry of the open run, without its address or anybody's password in it."""
+    return _registry()
+
+
 @forgiving
-def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> None:
+def _registry() -> str:
+    import mlflow
+
+    return hashlib.sha256(mlflow.get_registry_uri().encode()).hexdigest()[:16]
+
+
+def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     """Move the alias `champion` to this run's version of the network, and keep its record there.
 
     A run that only evaluates has no version yet: it gets one.
+
+    Returns:
+        Whether it was done: not without an open run, or when the registry is away.
     """
+    return bool(_crown_champion(registered_model, network, record))
+
+
+@forgiving
+def _crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -327,6 +368,7 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
     client.set_model_version_tag(registered_model, number, "score", f"{record['score']:.4f}")
     client.set_registered_model_alias(registered_model, ALIAS, number)
     logger.info("%s version %s is the champion now", registered_model, number)
+    return True
 
 
 def _register(registered_model: str, network: "keras.Model") -> str:

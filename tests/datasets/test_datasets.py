@@ -1,13 +1,17 @@
 import base64
 import io
 import zipfile
+from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
+from isr_pipeline import tracking
 from isr_pipeline.champion import Champion
+from isr_pipeline.datasets import models
 from isr_pipeline.datasets.models import ChampionDataset, InitialNetworkDataset, KerasModelDataset
 from isr_pipeline.datasets.photographs import FolderDataset, KaggleDataset, SampleDataset
 from isr_pipeline.datasets.stores import CheckpointsDataset, PictureStoreDataset, TileIndexDataset
@@ -40,10 +44,19 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path, network):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["network.keras"]
 
 
-def test_training_starts_from_nothing_or_a_file(tmp_path, network):
+def test_training_starts_from_nothing_or_a_file(tmp_path, network, caplog):
     assert InitialNetworkDataset(None).load() is None
-    network.save(tmp_path / "network.keras")
-    assert equal_weights(InitialNetworkDataset(str(tmp_path / "network.keras")).load(), network)
+    file = tmp_path / "network.keras"
+    network.save(file)
+    initial = InitialNetworkDataset(str(file)).load()
+    assert equal_weights(initial.network, network)
+    assert initial.trained_on == frozenset()
+    assert "says what it was trained on" in caplog.text
+    (tmp_path / "record.json").write_text('{"trained_on": ["b"]}')
+    assert InitialNetworkDataset(str(file)).load().trained_on == {"b"}
+    (tmp_path / "trained_on.json").write_text('["a", "c"]')
+    assert InitialNetworkDataset(str(file)).load().trained_on == {"a", "c"}
+    assert len(caplog.records) == 1
     with pytest.raises(DatasetError, match="neither a file nor one of the shipped weights"):
         InitialNetworkDataset("subpixel-huge_bicubic_x2").load()
 
@@ -84,8 +97,34 @@ def test_a_champion_comes_back_with_its_record(tmp_path, network):
     assert dataset.optional
     dataset.save(Champion(network, {"score": 30.5, "new": True}))
     champion = dataset.load()
-    assert champion.record == {"score": 30.5, "new": True}
+    assert champion.record.pop("crowned").endswith("+00:00")
+    assert champion.record == {"score": 30.5, "new": True, "registry": None}
     assert equal_weights(champion.network, network)
+
+
+@pytest.mark.parametrize(
+    ("score", "test_digest", "stays"),
+    [(31.0, "same", True), (29.0, "same", False), (29.0, "other", True)],
+)
+def test_a_champion_crowned_while_the_server_was_away_is_not_forgotten(
+    tmp_path, network, run, monkeypatch, score, test_digest, stays
+):
+    dataset = ChampionDataset(str(tmp_path / "champion"), "isr_lost")
+    dataset.save(Champion(network, {"score": 30.0, "test_digest": "same", "new": True}))
+    assert dataset.load().record["version"] == 1
+    with monkeypatch.context() as away:
+        away.setattr(tracking, "_lost", {"lost"})
+        away.setattr(models, "datetime", SimpleNamespace(now=lambda zone: datetime.max))
+        record = {"score": score, "test_digest": test_digest, "new": True}
+        dataset.save(Champion(network, record))
+        assert dataset.load().record["score"] == score
+    assert (dataset.load().record["score"] == score) == stays
+    if not stays:
+        return
+    dataset.save(Champion(network, {**dataset.load().record, "new": False}))
+    assert dataset.load().record["score"] == score
+    dataset.save(Champion(network, {"score": 32.0, "test_digest": "same", "new": True}))
+    assert dataset.load().record["score"] == 32.0
 
 
 def test_stores_previews_are_a_picture_and_a_table(world, tmp_path):

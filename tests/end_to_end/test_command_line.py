@@ -1,4 +1,11 @@
+import signal
+import subprocess
+import sys
+
+import mlflow
 import pytest
+
+from end_to_end.conftest import ENVIRONMENT
 
 
 def one_line(process):
@@ -29,6 +36,9 @@ def test_evaluating_a_prepared_clone_asks_only_for_what_is_missing(empty_project
         ("train.epcohs=3", ["epcohs"]),
         ("pair.scales=1", ["pair", "scales must be different integers from 2 up"]),
         ("split.test=0.95", ["validation + test must stay below 1"]),
+        ("train.network.name=subpixel", ["is made for one scale", "[2, 4, 6]"]),
+        ("tile.size=null,train.augment=true", ["set tile.size, or train.augment to false"]),
+        ("split.method=rows,split.test=0", ["set evaluate.split to val"]),
         ("epochs=40", ["unknown parameter 'epochs'", "train"]),
     ],
 )
@@ -76,6 +86,30 @@ print("clean")
 """
     process = empty_project.python("-c", code)
     assert process.stdout.strip().endswith("clean"), process.stderr
+
+
+def test_a_run_that_a_person_stops_is_recorded_as_killed_and_goes_on(empty_project):
+    prepared = empty_project.kedro("run", "--env=test", "--pipelines=prepare")
+    assert prepared.returncode == 0, prepared.stderr
+    options = ("--env=test", "--pipelines=train", "--params=train.epochs=500")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", *options],
+        cwd=empty_project.folder,
+        env={**ENVIRONMENT, "HOME": str(empty_project.folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "epoch 3/500" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    process.stderr.read()
+    assert process.wait() != 0
+    client = mlflow.MlflowClient(f"sqlite:///{empty_project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("isr_pipeline_test")
+    runs = client.search_runs([experiment.experiment_id], order_by=["start_time DESC"])
+    assert [run.info.status for run in runs] == ["KILLED", "FINISHED"]
+    assert list(empty_project.path("06_models", "checkpoints").glob("*/state/state.json"))
 
 
 def test_a_tracking_server_that_is_away_costs_one_warning_and_no_run(empty_project):

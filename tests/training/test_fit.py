@@ -147,8 +147,13 @@ def test_other_parameters_do_not_resume(world, tmp_path, caplog):
         fitted(world, tmp_path, interrupt, epochs=3)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         result = fitted(world, tmp_path, epochs=4)
+    assert "1 unfinished trainings in" in caplog.text
     assert "starting anew" in caplog.text
     assert result.facts["resumed_after"] == 0
+    resumed = fitted(world, tmp_path, epochs=3)  # the interrupted one is still there
+    assert resumed.facts["resumed_after"] == 1
+    Checkpoints(tmp_path).of(resumed.facts["digest"]).forget()
+    assert fitted(world, tmp_path, epochs=3).facts["resumed_after"] == 0
 
 
 def test_training_goes_on_after_kill_9(world, tmp_path):
@@ -192,24 +197,9 @@ def test_training_goes_on_after_kill_9(world, tmp_path):
 
 
 def test_a_training_killed_after_its_last_epoch_is_finished_not_repeated(world, tmp_path):
-    whole = fitted(world, tmp_path / "whole", epochs=2)
-
-    class Killed(Checkpoints):
-        def clear_state(self):
-            if self.load_state() is not None:
-                raise InterruptionError
-
-    parameters = train_parameters(epochs=2)
-    with pytest.raises(InterruptionError):
-        fit_network(world.tiles, world.pictures, parameters, Killed(tmp_path / "cut"))
+    whole = fitted(world, tmp_path, epochs=2)  # and nobody has forgotten its checkpoints
     told = []
-    result = fit_network(
-        world.tiles,
-        world.pictures,
-        parameters,
-        Checkpoints(tmp_path / "cut"),
-        lambda epoch, figures: told.append(epoch),
-    )
+    result = fitted(world, tmp_path, lambda epoch, figures: told.append(epoch), epochs=2)
     assert result.facts["resumed_after"] == 2
     assert told == [1, 2]
     assert np.array_equal(weights_of(result), weights_of(whole))
@@ -219,6 +209,23 @@ def test_a_diverged_training_is_an_error_and_not_the_former_network(world, tmp_p
     fitted(world, tmp_path)
     with pytest.raises(ProjectError, match="diverged"):
         fitted(world, tmp_path, learning_rate__peak=1e30, average=None)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
+    world, tmp_path, monkeypatch, caplog, average
+):
+    def exploding(parameters, steps, accumulate):
+        return keras.optimizers.schedules.PiecewiseConstantDecay([8], [1e-3, 1e30])
+
+    monkeypatch.setattr(fit, "_learning_rate", exploding)
+    result = fitted(world, tmp_path, epochs=20, average=average)
+    assert result.facts["epochs"] < 6
+    assert result.facts["best_epoch"] <= 2
+    assert np.isfinite(weights_of(result)).all()
+    assert "The training diverged in epoch" in caplog.text
+    state = Checkpoints(tmp_path).of(result.facts["digest"]).load_state()
+    assert state["epochs"] == result.facts["epochs"] - 1  # before it
 
 
 def test_other_pictures_do_not_resume(world, tmp_path, caplog):

@@ -1,6 +1,8 @@
 """Kedro datasets for Keras networks; Keras is imported only when one is loaded or saved."""
 
 import json
+import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +11,14 @@ from kedro.io import AbstractDataset, DatasetError
 from isr_pipeline import tracking, weights
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import load_keras_file
 from isr_pipeline.storage.atomic import replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
+
+logger = logging.getLogger(__name__)
 
 
 class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
@@ -42,8 +47,11 @@ class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
         return {"filepath": str(self._filepath)}
 
 
-class InitialNetworkDataset(AbstractDataset["keras.Model | None", None]):
+class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
     """The network that training starts from; None when it starts from random weights.
+
+    What a file's network was trained on stands in a `trained_on.json`, or a champion's
+    `record.json`, beside it.
 
     Args:
         source: a `.keras` file, a shipped set of weights by its name, or null.
@@ -56,18 +64,19 @@ class InitialNetworkDataset(AbstractDataset["keras.Model | None", None]):
         self._source = source
         self.metadata = metadata
 
-    def load(self) -> "keras.Model | None":
+    def load(self) -> InitialNetwork | None:
         if self._source is None:
             return None
-        if self._source in weights.names():
-            return load_keras_file(weights.named(self._source).path("network.keras"))
+        if self._source in weights.names():  # trained on what is in no test split of anybody
+            path = weights.named(self._source).path("network.keras")
+            return InitialNetwork(load_keras_file(path), frozenset())
         path = Path(self._source)
         if not path.is_file():
             raise ProjectError(
                 f"initial_network: '{self._source}' is neither a file nor one of the shipped "
                 f"weights: {', '.join(weights.names()) or 'none'}"
             )
-        return load_keras_file(path)
+        return InitialNetwork(load_keras_file(path), _seen_by(path))
 
     def save(self, data: None) -> None:
         raise DatasetError("the initial network is only read")
@@ -76,11 +85,31 @@ class InitialNetworkDataset(AbstractDataset["keras.Model | None", None]):
         return {"source": self._source}
 
 
+def _seen_by(network_file: Path) -> frozenset[str]:
+    """SHA-256 of the originals that a file's network was trained on, by what lies beside it."""
+    trained_on, record = (network_file.with_name(n) for n in ("trained_on.json", "record.json"))
+    try:
+        if trained_on.is_file():
+            return frozenset(json.loads(trained_on.read_text()))
+        if record.is_file():
+            return frozenset(json.loads(record.read_text())["trained_on"])
+    except (KeyError, TypeError, ValueError):
+        pass
+    logger.warning(
+        "initial_network: nothing beside %s says what it was trained on (trained_on.json): "
+        "test pictures among that will not be noticed",
+        network_file,
+    )
+    return frozenset()
+
+
 class ChampionDataset(AbstractDataset[Champion, Champion | None]):
     """The champion: a folder with `network.keras` and `record.json`.
 
     Loading asks the model registry first, so that people who share a tracking server share its
-    champion, and takes the folder when the registry has none or is away.
+    champion, and takes the folder when the registry has none or is away. A champion that was
+    crowned while the server was away is in the folder alone, or in another registry: the better of
+    the two is loaded where both were judged on the same pictures, else the one crowned last.
 
     Args:
         filepath: the folder.
@@ -99,20 +128,45 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
 
     def load(self) -> Champion | None:
         registered = tracking.find_champion(self._registered_model)
+        file = self._filepath / "record.json"
+        record = json.loads(file.read_text()) if file.is_file() else None
         if registered is not None:
-            path, record = registered
-            return Champion(load_keras_file(path), record)
-        if not self._exists():
+            path, its_record = registered
+            if record is None or not self._holds_against(record, its_record):
+                return Champion(load_keras_file(path), its_record)
+        if record is None:
             return None
-        record = json.loads((self._filepath / "record.json").read_text())
         return Champion(load_keras_file(self._filepath / "network.keras"), record)
 
     def save(self, data: Champion) -> None:
+        record = dict(data.record)
+        if record["new"]:
+            record["crowned"] = datetime.now(UTC).isoformat(timespec="seconds")
+            record["registry"] = tracking.registry()
         with replace_folder(self._filepath) as partial:
             data.network.save(partial / "network.keras")
-            (partial / "record.json").write_text(json.dumps(data.record, indent=2) + "\n")
-        if data.record["new"]:
-            tracking.crown_champion(self._registered_model, data.network, data.record)
+            (partial / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+        if record["new"] and not tracking.crown_champion(
+            self._registered_model, data.network, record
+        ):
+            record["registry"] = None
+            with replace_file(self._filepath / "record.json") as partial:
+                partial.write_text(json.dumps(record, indent=2) + "\n")
+
+    def _holds_against(self, record: dict[str, Any], registered: dict[str, Any]) -> bool:
+        """Whether the folder's champion, which the registry does not know, is the champion."""
+        if "crowned" not in record or record["registry"] == tracking.registry():
+            return False
+        if record["test_digest"] == registered["test_digest"]:
+            holds = record["score"] > registered["score"]
+        else:
+            holds = record["crowned"] > registered.get("crowned", "")
+        if holds:
+            logger.info(
+                "The champion of %s was crowned while this tracking server was away, and stays",
+                self._filepath,
+            )
+        return bool(holds)
 
     def _exists(self) -> bool:
         return (self._filepath / "record.json").is_file()

@@ -117,7 +117,7 @@ def _exported(champion: Path, record: dict[str, Any]) -> Path:
         exported = json.loads((folder / "record.json").read_text())
     except (OSError, ValueError):
         return champion
-    passing = {"new", "version"}  # what a record says of a run, not of the network
+    passing = {"new", "version", "registry"}  # what a record says of a run, not of the network
     same = all(exported.get(key) == record.get(key) for key in {*exported, *record} - passing)
     return folder if same else champion
 
@@ -140,7 +140,10 @@ def table(folder: Path) -> list[tuple[str, ...]]:
                 " ".join(sorted(record["psnr_rgb"])),
                 str(record["protocol"]),
                 f"{record['parameters']:,}" if "parameters" in record else "",
-                ", ".join(f"test {name} {v:.2f} dB RGB" for name, v in record["psnr_rgb"].items()),
+                ", ".join(
+                    f"{record.get('split', 'test')} {name} {v:.2f} dB RGB"
+                    for name, v in record["psnr_rgb"].items()
+                ),
             )
         )
     for card in weights.available():

@@ -48,7 +48,6 @@ class SaveState(keras.callbacks.Callback):
 
     Args:
         checkpoints: where.
-        digest: names the parameters and tiles that the state belongs to.
         recorder: whose history is saved.
         others: callbacks with state.
     """
@@ -58,13 +57,11 @@ class SaveState(keras.callbacks.Callback):
     def __init__(
         self,
         checkpoints: Checkpoints,
-        digest: str,
         recorder: "Recorder",
         others: list[keras.callbacks.Callback],
     ) -> None:
         super().__init__()
         self.checkpoints = checkpoints
-        self.digest = digest
         self.recorder = recorder
         self.others = others
         self._restored: dict[str, Any] | None = None
@@ -83,6 +80,8 @@ class SaveState(keras.callbacks.Callback):
                 setattr(callback, name, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not np.isfinite(_monitored(logs, "loss")):
+            return  # there is nothing to go on from
         states = {
             type(callback).__name__: {
                 name: _plain(getattr(callback, name))
@@ -92,12 +91,23 @@ class SaveState(keras.callbacks.Callback):
             for callback in self.others
         }
         state = {
-            "digest": self.digest,
             "epochs": epoch + 1,
             "rows": self.recorder.rows,
             "callbacks": states,
         }
         self.checkpoints.save_state(self.model, state)
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Stop after an epoch whose loss is not finite: no later one would be."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not np.isfinite(_monitored(logs, "loss")):
+            logger.warning(
+                "The training diverged in epoch %d and ends here: lower train.learning_rate.peak",
+                epoch + 1,
+            )
+            self.model.stop_training = True
 
 
 class TimeLimit(keras.callbacks.Callback):

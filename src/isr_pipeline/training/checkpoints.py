@@ -15,7 +15,7 @@ _STATE = "state.json"
 
 
 class Checkpoints:
-    """Files of one training; every write is seen whole or not at all.
+    """Files of one training, or a folder of several; every write is seen whole or not at all.
 
     Args:
         folder: made when first written to.
@@ -23,6 +23,14 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def of(self, digest: str) -> "Checkpoints":
+        """Those of the training with this digest, in a folder of their own below this one."""
+        return Checkpoints(self.folder / digest[:16])
+
+    def unfinished(self) -> int:
+        """How many trainings below this folder have a state to go on from."""
+        return sum(1 for _ in self.folder.glob(f"*/state/{_STATE}"))
 
     @property
     def best(self) -> Path:
@@ -53,11 +61,6 @@ class Checkpoints:
         """Load the saved weights and optimiser into a built and compiled model."""
         model.load_weights(self.folder / "state" / _WEIGHTS)
 
-    def clear(self) -> None:
-        """Forget everything: another training begins."""
-        self.clear_state()
-        self.best.unlink(missing_ok=True)
-
-    def clear_state(self) -> None:
-        """Forget the state: the training is over. The best weights stay."""
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
+    def forget(self) -> None:
+        """Delete them: the training's results are saved, or it begins anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -14,7 +14,13 @@ from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import at_scale, build_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
-from isr_pipeline.training.callbacks import Recorder, SaveBest, SaveState, TimeLimit
+from isr_pipeline.training.callbacks import (
+    Recorder,
+    SaveBest,
+    SaveState,
+    StopWhenDiverged,
+    TimeLimit,
+)
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.device import PIXEL_LIMIT, device_reader
 from isr_pipeline.training.feed import (
@@ -49,8 +55,8 @@ class TrainingResult:
         history: one row an epoch: `epoch`, `seconds`, `cpu_seconds` (of all threads together),
             `learning_rate` and the figures.
         facts: `machine`, `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
-            `cpu_seconds`, `resumed_after` (epochs already done when this run began) and
-            `train_tiles`.
+            `cpu_seconds`, `resumed_after` (epochs already done when this run began),
+            `train_tiles` and `digest` (names parameters, tiles and pictures, and the checkpoints).
     """
 
     network: keras.Model
@@ -68,11 +74,15 @@ def fit_network(
 ) -> TrainingResult:
     """Train a network on the tiles of split `train`, choosing the epoch by those of `val`.
 
+    Its checkpoints stay until whoever has saved the result forgets them: a process that is killed
+    in between loses nothing, and the same call returns the same result at once.
+
     Args:
         tiles: the tile index.
         pictures: the store that it points into.
         parameters: see `TrainParameters`.
-        checkpoints: where the best weights and the state between epochs are kept.
+        checkpoints: where the best weights and the state between epochs are kept, each training's
+            in a folder of its own (see `Checkpoints.of`).
         on_epoch: called after each epoch with its number from 1 and its figures.
         initial: a trained network whose layers of the same name and shapes are taken over, such
             as that of another scale; None starts from random weights.
@@ -101,20 +111,22 @@ def fit_network(
     model = training_model(network, feed.scales)
     _compile(model, parameters, steps)
 
+    work_digest = _work_digest(tiles, pictures, parameters, precision, initial)
+    others, checkpoints = checkpoints, checkpoints.of(work_digest)
     recorder = Recorder(on_epoch)
     best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
-    callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best]
-    callbacks.append(
-        SaveState(
-            checkpoints,
-            _work_digest(tiles, pictures, parameters, precision, initial),
-            recorder,
-            callbacks[1:],
-        )
-    )
+    callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
+    callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
     done = _resume(model, checkpoints, callbacks[-1]) if parameters.resume else 0
     if done == 0:
-        checkpoints.clear()
+        checkpoints.forget()
+        if others.unfinished():
+            logger.info(
+                "%d unfinished trainings in %s had other parameters or tiles: they stay, and this "
+                "one is starting anew",
+                others.unfinished(),
+                others.folder,
+            )
     logger.info(
         "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s, tiles from the %s",
         parameters.network.name,
@@ -158,7 +170,6 @@ def fit_network(
     trained = _build(parameters, feed.scales, "float32")
     trained.load_weights(checkpoints.best)
     trained = fold(trained)
-    checkpoints.clear_state()
     history = pd.DataFrame(recorder.rows)
     facts = {
         "machine": describe_machine(),
@@ -171,6 +182,7 @@ def fit_network(
         "cpu_seconds": float(history["cpu_seconds"].sum()),
         "resumed_after": done,
         "train_tiles": int((tiles["split"] == "train").sum()),
+        "digest": work_digest,
     }
     logger.info(
         "Trained %d epochs in %.1f min; kept epoch %d",
@@ -357,10 +369,7 @@ def _chosen_callbacks(
 def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> int:
     """Restore an interrupted training; how many epochs are done."""
     state = checkpoints.load_state()
-    if state is None:
-        return 0
-    if state["digest"] != saver.digest or not checkpoints.best.is_file():
-        logger.info("The interrupted training had other parameters or tiles: starting anew")
+    if state is None or not checkpoints.best.is_file():
         return 0
     checkpoints.load_weights(model)
     saver.restore(state)

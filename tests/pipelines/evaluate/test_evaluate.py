@@ -113,13 +113,15 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
                     "status": "ok",
                 }
             )
-    table, metrics = summarise_scores(pd.DataFrame(rows))
+    table, metrics = summarise_scores(pd.DataFrame(rows), evaluate_parameters())
     row = table.set_index("method").loc[NETWORK]
     assert row["psnr_rgb"] == pytest.approx(31.5)
     assert row["psnr_rgb_median"] == 31.0
     assert row["gain_db"] == pytest.approx(1.5)
     assert row["gain_db_median"] == 1.0
     assert metrics["test"]["x2"]["gain_db"] == pytest.approx(1.5)
+    _, of_validation = summarise_scores(pd.DataFrame(rows), evaluate_parameters(split="val"))
+    assert of_validation == {"val": metrics["test"]}
 
 
 def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog):
@@ -131,7 +133,7 @@ def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog)
     assert of(scores, NETWORK)["psnr_rgb"].isna().all()
     assert of(scores, NETWORK)["status"].str.startswith("collapsed").all()
     assert of(scores, BICUBIC)["psnr_rgb"].notna().all()
-    table, metrics = summarise_scores(scores)
+    table, metrics = summarise_scores(scores, parameters)
     assert metrics == {"test": {}}
     assert table.set_index("method").loc[NETWORK, "status"].str.startswith("collapsed").all()
     comparison = compare_with_report(HISTORY, trained_on(world), scores, world.pairs, parameters)
@@ -167,15 +169,15 @@ def test_the_reports_training_figures_are_shown_where_the_run_has_them(world, sc
     assert table[["loss", "accuracy"]].iloc[-2].isna().all()
 
 
-def chosen(world, network, scores, champion):
+def chosen(world, network, scores, champion, pairs=None, **changes):
     return choose_champion(
         network,
         trained_on(world),
         scores,
-        world.pairs,
+        world.pairs if pairs is None else pairs,
         world.pictures,
         champion,
-        evaluate_parameters(),
+        evaluate_parameters(**changes),
     )
 
 
@@ -196,6 +198,20 @@ def test_the_title_moves_only_to_a_better_score_on_the_same_pictures(
     champion = chosen(world, fresh, scores, present)
     assert (champion.network == "present") == stays
     assert champion.record["new"] != stays
+
+
+def test_validation_pictures_take_no_title_where_there_are_test_pictures(world, fresh, scores):
+    record = {**chosen(world, fresh, scores, None).record, "score": 1.0}
+    present = Champion("present", record)
+    kept = chosen(world, fresh, scores, present, split="val")
+    assert kept.network == "present"
+    assert not kept.record["new"]
+    first = chosen(world, fresh, scores, None, split="val")
+    assert (first.record["split"], first.record["new"]) == ("val", True)
+    without_test = world.pairs[world.pairs["split"] != "test"]
+    digest = digest_of_test(scored_pairs(without_test, "val"), world.pictures)
+    reports = Champion("present", {**record, "test_digest": digest})
+    assert chosen(world, fresh, scores, reports, without_test, split="val").record["new"]
 
 
 def test_a_champion_judged_on_other_pictures_is_scored_again(world, fresh, scores, caplog):

@@ -1,8 +1,10 @@
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.pipelines.pair.nodes import split_photographs
 from isr_pipeline.pipelines.train.nodes import train_network
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
@@ -22,6 +24,7 @@ def test_the_pipeline_runs_from_a_catalog(world, tmp_path):
             "checkpoints": memory(Checkpoints(tmp_path)),
             "initial_network": memory(None),
             "params:train": memory(train_parameters(epochs=1)),
+            "training_facts": JSONDataset(filepath=str(tmp_path / "facts.json")),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
@@ -31,7 +34,42 @@ def test_the_pipeline_runs_from_a_catalog(world, tmp_path):
     table = outputs["network_layers"].load()
     assert table["parameters"].sum() > 0
     assert outputs["learning_curves"].load().axes
-    assert outputs["training_facts"].load()["train_tiles"] > 0
+    assert catalog.load("training_facts")["train_tiles"] > 0
+    assert not list(tmp_path.rglob("*.h5"))  # all is saved, and the checkpoints are gone
+
+
+def test_checkpoints_stay_until_everything_is_saved(world, tmp_path):
+    class Full(MemoryDataset):
+        def save(self, data):
+            raise OSError("no space left")
+
+    inputs = {
+        "tiles": world.tiles,
+        "pairs": world.pairs,
+        "pictures": world.pictures,
+        "checkpoints": Checkpoints(tmp_path),
+        "initial_network": None,
+        "params:train": train_parameters(epochs=1),
+    }
+    given = {name: MemoryDataset(v, copy_mode="assign") for name, v in inputs.items()}
+    given["training_facts"] = facts = JSONDataset(filepath=str(tmp_path / "facts.json"))
+    with pytest.raises(DatasetError, match="no space left"):
+        SequentialRunner().run(create_pipeline(), DataCatalog({**given, "trained_on": Full()}))
+    SequentialRunner().run(create_pipeline(), DataCatalog(given))
+    assert facts.load()["resumed_after"] == 1
+
+
+def test_what_the_initial_network_was_trained_on_counts(world, tmp_path):
+    def trained(initial):
+        parameters = train_parameters(epochs=1)
+        checkpoints = Checkpoints(tmp_path)
+        rooms = (world.tiles, world.pairs, world.pictures, checkpoints, initial, parameters)
+        network, _, _, used = train_network(*rooms)
+        return network, used
+
+    network, used = trained(None)
+    seen = InitialNetwork(network, frozenset(["a" * 64]))
+    assert trained(seen)[1] == sorted([*used, "a" * 64])
 
 
 def test_tiles_of_another_split_are_refused(world, tmp_path):

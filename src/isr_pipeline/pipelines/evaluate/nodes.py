@@ -114,11 +114,14 @@ def score_pictures(
     return scores
 
 
-def summarise_scores(picture_scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+def summarise_scores(
+    picture_scores: pd.DataFrame, parameters: EvaluateParameters
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Mean and median over the pictures, for each scale and method, with the gain over bicubic.
 
     Returns:
-        The table, and the network's figures nested as `test/x2/gain_db` for MLflow.
+        The table, and the network's figures nested as `test/x2/gain_db` for MLflow (`val/...` where
+        the split `val` is scored).
     """
     scores = picture_scores.copy()
     keys = ["photograph", "scale"]
@@ -152,8 +155,8 @@ def summarise_scores(picture_scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
                 name: float(getattr(row, name))
                 for name in ("psnr_rgb", "gain_db", "gain_db_median", "psnr_y", "ssim_y", "mse")
             }
-    logger.info("Scores:\n%s", format_scores(table))
-    return table, {"test": metrics}
+    logger.info("Scores on split %s:\n%s", parameters.split, format_scores(table))
+    return table, {parameters.split: metrics}
 
 
 def format_scores(table: pd.DataFrame) -> str:
@@ -254,7 +257,9 @@ def choose_champion(
     """Let the new network take the title if it beats the champion on the same test pictures.
 
     The score is the mean over the scales of the mean RGB PSNR. A champion that was judged on
-    other pictures is scored again on these; one that was trained on any of them steps down.
+    other pictures is scored again on these; one that was trained on any of them steps down. Where
+    there are test pictures, which the report's division has none of, the split `val` takes no title
+    from anybody: it has chosen the network's epoch.
 
     Returns:
         The champion, old or new.
@@ -277,6 +282,7 @@ def choose_champion(
             "score": score,
             "psnr_rgb": by_scale,
             "protocol": str(mine["protocol"].iloc[0]),
+            "split": parameters.split,
             "test_digest": test_digest,
             "trained_on": trained_on,
             "new": True,
@@ -287,6 +293,9 @@ def choose_champion(
             raise ProjectError(f"the network has {COLLAPSED}; no champion can be chosen")
         logger.info("The first champion: %.2f dB", score)
         return candidate
+    if parameters.split != "test" and "test" in set(pairs["split"]):
+        logger.info("The champion stays: the title is won on the split test alone")
+        return Champion(present_champion.network, {**present_champion.record, "new": False})
     present = _score_on(present_champion, chosen, pictures, test_digest)
     if score > present:  # false for a collapsed network, whose score is not a number
         logger.info("A new champion: %.2f dB against %.2f dB", score, present)

@@ -30,7 +30,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 func=summarise_scores,
-                inputs="picture_scores",
+                inputs=["picture_scores", "params:evaluate"],
                 outputs=["scores", "score_metrics"],
                 name="summarise_scores",
             ),

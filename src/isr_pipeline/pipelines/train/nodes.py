@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import Network, import_keras
 from isr_pipeline.reporting.figures import draw_epoch_times, draw_learning_curves, draw_table
 from isr_pipeline.storage.pictures import PictureStore
@@ -19,15 +20,15 @@ def train_network(
     pairs: pd.DataFrame,
     pictures: PictureStore,
     checkpoints: Checkpoints,
-    initial_network: Network | None,
+    initial_network: InitialNetwork | None,
     parameters: TrainParameters,
 ) -> tuple[Network, pd.DataFrame, dict[str, Any], list[str]]:
     """Train the chosen network; figures go to MLflow while it runs.
 
     Returns:
         The network with its best weights, one row of history an epoch, facts of the run, and the
-        SHA-256 of every original that was trained on or chose the epoch, so that nothing is ever
-        scored on them unnoticed.
+        SHA-256 of every original that was trained on or chose the epoch, by the initial network
+        too, so that nothing is ever scored on them unnoticed.
 
     Raises:
         ProjectError: when the tiles were laid over other pairs or another split.
@@ -36,12 +37,17 @@ def train_network(
     import_keras()
     from isr_pipeline.training.fit import fit_network
 
-    result = fit_network(
-        tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial_network
-    )
+    initial = None if initial_network is None else initial_network.network
+    seen = frozenset() if initial_network is None else initial_network.trained_on
+    result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial)
     used = set(tiles["photograph"].astype(str))
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
-    return result.network, result.history, result.facts, sorted(set(originals))
+    return result.network, result.history, result.facts, sorted(seen | set(originals))
+
+
+def forget_checkpoints(checkpoints: Checkpoints, training_facts: dict[str, Any]) -> None:
+    """Delete the finished training's checkpoints, now that all of its results are saved."""
+    checkpoints.of(training_facts["digest"]).forget()
 
 
 def pairs_of_tiles(tiles: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from isr_pipeline.pipelines.train.nodes import describe_network, plot_history, train_network
+from isr_pipeline.pipelines.train.nodes import (
+    describe_network,
+    forget_checkpoints,
+    plot_history,
+    train_network,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -21,6 +26,12 @@ def create_pipeline() -> Pipeline:
                 ],
                 outputs=["network", "training_history", "training_facts", "trained_on"],
                 name="train_network",
+            ),
+            Node(
+                func=forget_checkpoints,
+                inputs=["checkpoints", "training_facts"],
+                outputs=None,
+                name="forget_checkpoints",
             ),
             Node(
                 func=describe_network,

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.networks import Network, import_keras
+from isr_pipeline.initial_network import InitialNetwork
+from isr_pipeline.networks import import_keras
 from isr_pipeline.pipelines.train.nodes import pairs_of_tiles
 from isr_pipeline.reporting.figures import draw_search_history, draw_search_slices
 from isr_pipeline.storage.atomic import digest
@@ -34,7 +35,7 @@ def search_parameters(
     pictures: PictureStore,
     study_file: StudyFile,
     checkpoints: Checkpoints,
-    initial_network: Network | None,
+    initial_network: InitialNetwork | None,
     train: TrainParameters,
     tune: TuneParameters,
 ) -> pd.DataFrame:
@@ -48,6 +49,7 @@ def search_parameters(
             space that `train` does not have.
     """
     pairs_of_tiles(tiles, pairs)
+    initial = None if initial_network is None else initial_network.network
     check_space(tune, train)
     hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
     work_digest = digest(
@@ -57,9 +59,7 @@ def search_parameters(
         pictures.digest,
         len(tiles),
         int(hashes.sum(dtype=np.uint64)),
-        None
-        if initial_network is None
-        else [float(np.abs(w).sum()) for w in initial_network.get_weights()],
+        None if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()],
     )
     study = study_file.open(work_digest)
     folder = checkpoints.folder / study.study_name
@@ -80,7 +80,7 @@ def search_parameters(
         of_trial = Checkpoints(folder / f"trial_{number}")
         with tracking.nested_run(f"trial {number}"):
             tracking.log_parameters({"train": parameters.model_dump()})
-            result = fit_network(tiles, pictures, parameters, of_trial, told, initial_network)
+            result = fit_network(tiles, pictures, parameters, of_trial, told, initial)
         return result.history, result.facts["best_epoch"]
 
     def discard(number: int) -> None:

@@ -1,0 +1,46 @@
+"""What parameters of several rooms must agree on, said before the first of them works for hours."""
+
+from collections.abc import Mapping
+
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.parameters import Parameters
+from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
+from isr_pipeline.pipelines.tile.parameters import TileParameters
+from isr_pipeline.training.parameters import TrainParameters
+
+
+def check_together(given: Mapping[str, Parameters]) -> None:
+    """See whether the rooms of a run can work on each other's results.
+
+    Args:
+        given: parameters of the rooms that take part, by name. Each is valid in itself.
+
+    Raises:
+        ProjectError: when a later room would refuse what an earlier one makes.
+    """
+    pair, split, tile = given.get("pair"), given.get("split"), given.get("tile")
+    train, evaluate = given.get("train"), given.get("evaluate")
+    if isinstance(pair, PairParameters) and isinstance(train, TrainParameters):
+        if train.network.name == "subpixel" and len(pair.scales) > 1:
+            raise ProjectError(
+                f"train.network 'subpixel' is made for one scale, and pair.scales are "
+                f"{pair.scales}: set one of them, or take the autoencoder"
+            )
+        whole = isinstance(tile, TileParameters) and tile.size is None
+        square = pair.resize is not None and len(set(pair.resize)) == 1
+        if whole and train.augment and not square:
+            raise ProjectError(
+                "train.augment transposes tiles, which must be square, and tile.size is null "
+                "(whole pictures): set tile.size, or train.augment to false"
+            )
+    if (
+        isinstance(split, SplitParameters)
+        and isinstance(evaluate, EvaluateParameters)
+        and split.test == 0
+        and evaluate.split == "test"
+    ):
+        raise ProjectError(
+            "evaluate.split is test, and split.test is 0: set evaluate.split to val, or "
+            "split.method to photograph with split.test above 0"
+        )
