@@ -36,7 +36,7 @@ from isr_pipeline.inference import batch
 from isr_pipeline.inference.engines import open_engine, openvino_is_installed
 from isr_pipeline.inference.models import find_champion
 from isr_pipeline.inference.upscaler import Upscaler
-from isr_pipeline.machine import describe_machine, load_average
+from isr_pipeline.machine import available_cores, describe_machine, load_average
 from isr_pipeline.quality.protocol import score_picture
 
 SCALE, SIZE, PICTURES = 2, (600, 400), 24
@@ -185,7 +185,7 @@ def peer(folder: Path, model: str) -> Enlarge:
     import ncnn
 
     net = ncnn.Net()
-    net.opt.num_threads = os.cpu_count() or 1
+    net.opt.num_threads = available_cores()
     net.load_param(str(folder / "models" / f"{model}.param"))
     net.load_model(str(folder / "models" / f"{model}.bin"))
 

@@ -1,12 +1,13 @@
 """Work on many items with threads, constant memory and a progress bar."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from isr_pipeline.machine import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +20,7 @@ def threads_for(bytes_each: float, budget: float = 4e9) -> int:
         bytes_each: memory that one thread's work takes.
         budget: for all of them.
     """
-    return max(1, min(os.cpu_count() or 1, int(budget / max(bytes_each, 1))))
+    return max(1, min(available_cores(), int(budget / max(bytes_each, 1))))
 
 
 def map_in_order(
@@ -41,7 +42,7 @@ def map_in_order(
         description: the bar's label.
         workers: threads; 0 for one a processor.
     """
-    threads = workers or os.cpu_count() or 1
+    threads = workers or available_cores()
     waiting: deque[Future[Result]] = deque()
     with (
         ThreadPoolExecutor(threads) as pool,

@@ -280,6 +280,13 @@ def test_the_literature_stands_beside_the_fields_protocol_alone(standard_folder)
     assert "RGB PSNR |" not in sections[0]
 
 
+def test_the_literatures_multiply_adds_are_for_the_same_picture_as_ours(standard_folder):
+    timing = {"engines": [], "height": 360, "width": 640, "rounds": 1, "together": 1}
+    summary = run({"Set5": standard_folder}, protocols=["bicubic"], timing=timing).summary
+    edsr = picked(summary, kind="quoted", model="EDSR-baseline").iloc[0]
+    assert (edsr["output_size"], edsr["multiply_adds_g"]) == ("640x360", 79)
+
+
 def test_panels_show_the_best_and_the_worst(standard_folder, network_file):
     result = run({"Set5": standard_folder}, [str(network_file)], protocols=["bicubic"])
     panels = draw_benchmark_panels(result.models, result.sets, result.scores, result.parameters)

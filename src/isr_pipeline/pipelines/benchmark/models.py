@@ -73,13 +73,14 @@ def open_models(
     models: list[BenchmarkModel] = []
     for word in words:
         for model in _named(word, champion, protocols, scales):
-            taken = {(other.label, other.shipped) for other in models}
-            if (model.label, None) in taken:
+            namesakes = [other.shipped for other in models if other.label == model.label]
+            if model.shipped is not None and model.shipped in namesakes:
+                continue  # named twice
+            if namesakes and None in (model.shipped, *namesakes):  # shipped ones differ in scale
                 raise ProjectError(
                     f"benchmark.models: two networks are called '{model.label}': rename a file"
                 )
-            if (model.label, model.shipped) not in taken:
-                models.append(model)
+            models.append(model)
     return models
 
 

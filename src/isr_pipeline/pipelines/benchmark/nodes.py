@@ -213,7 +213,7 @@ def summarise_benchmark(
     table[measured] = table[measured].astype(object)
     table.loc[eightfold, measured] = None  # not measured: only the plain network was
     table["command"], table["machine"] = command_line(), describe_machine()
-    table = pd.concat([table, _quoted(table, literature)], ignore_index=True)
+    table = pd.concat([table, _quoted(table, literature, parameters.timing)], ignore_index=True)
     table["order"] = table["kind"].map({BASELINE: 0, NETWORK: 1, QUOTED: 2})
     table = table.sort_values([*TABLE, "order"], kind="stable").drop(columns="order")
     logger.info("Benchmark:\n%s", _for_terminal(table))
@@ -413,7 +413,11 @@ def _with_gains(scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _quoted(table: pd.DataFrame, literature: LiteratureParameters) -> pd.DataFrame:
+def _quoted(
+    table: pd.DataFrame, literature: LiteratureParameters, timing: TimingParameters
+) -> pd.DataFrame:
+    """The literature's rows, their multiply-adds for as many pixels as ours are counted for."""
+    share = timing.width * timing.height / (1280 * 720)
     tables = table.loc[table["protocol"] == "bicubic", TABLE].drop_duplicates()
     rows = []
     for place in tables.itertuples(index=False):
@@ -431,8 +435,9 @@ def _quoted(table: pd.DataFrame, literature: LiteratureParameters) -> pd.DataFra
                     "psnr_y": values[0],
                     "ssim_y": values[1] if len(values) > 1 else math.nan,
                     "parameters": quoted.parameters,
-                    "output_size": "1280x720",
-                    "multiply_adds_g": quoted.multiply_adds_g.get(f"x{place.scale}", math.nan),
+                    "output_size": f"{timing.width}x{timing.height}",
+                    "multiply_adds_g": quoted.multiply_adds_g.get(f"x{place.scale}", math.nan)
+                    * share,
                     "source": quoted.source,
                 }
             )
