@@ -1,6 +1,7 @@
 """What the whole suite shares."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,20 @@ def run(tmp_path):
         yield active
     mlflow.set_tracking_uri(former)
     tracking.start_afresh()
+
+
+@pytest.fixture
+def as_anybody():
+    """A folder of somebody who may not read everything, as root may."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.geteuid()
+        if before == 0:
+            Path(folder).chmod(0o755)
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            for path in Path(folder).rglob("*"):
+                path.chmod(0o755)
+            os.seteuid(before)

@@ -1,6 +1,5 @@
 import os
 import signal
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -211,23 +210,6 @@ def test_links_in_a_circle_and_to_nothing_cost_a_line_each(photos, tmp_path):
         "Too many levels of symbolic links",
         "Too many levels of symbolic links",
     ]
-
-
-@pytest.fixture
-def as_anybody():
-    """A folder of somebody who may not read everything, as root may."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = os.geteuid()
-        if before == 0:
-            Path(folder).chmod(0o755)
-            os.chown(folder, 65534, -1)
-            os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            for path in Path(folder).rglob("*"):
-                path.chmod(0o755)
-            os.seteuid(before)
 
 
 def test_what_may_not_be_read_costs_a_line_each(as_anybody):
