@@ -1,3 +1,5 @@
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -42,6 +44,7 @@ def test_the_thread_yields_what_batch_makes_from_any_start(world, train_tiles):
     for number in (2, 3, 4):
         assert np.array_equal(next(batches)[1]["sr_x2"], source.batch(number)[1]["sr_x2"])
     batches.close()
+    assert "tile feed" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_one_pass_shows_every_tile_once(world, train_tiles):

@@ -158,7 +158,8 @@ class TileFeed:
                         continue
                 number += 1
 
-        threading.Thread(target=make, name="tile feed", daemon=True).start()
+        maker = threading.Thread(target=make, name="tile feed", daemon=True)
+        maker.start()
         try:
             while True:
                 item = made.get()
@@ -167,6 +168,7 @@ class TileFeed:
                 yield item
         finally:
             stopped.set()
+            maker.join()  # Python kills what still runs when it ends, amidst NumPy's work
 
     def _rows(self, scale: int, tiles: int, number: int) -> NDArray[np.int64]:
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
