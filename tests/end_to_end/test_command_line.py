@@ -103,7 +103,7 @@ def test_a_run_that_a_person_stops_is_recorded_as_killed_and_goes_on(empty_proje
         if "epoch 3/500" in line:
             process.send_signal(signal.SIGINT)
             break
-    process.stderr.read()
+    assert "the same command goes on after epoch" in process.stderr.read()
     assert process.wait() != 0
     client = mlflow.MlflowClient(f"sqlite:///{empty_project.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("isr_pipeline_test")

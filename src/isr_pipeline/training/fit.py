@@ -159,6 +159,12 @@ def fit_network(
             )
         else:  # it was killed after its last epoch
             callbacks[-1].on_train_begin()
+    except KeyboardInterrupt:
+        saved = checkpoints.load_state()
+        if saved is not None:
+            text = "Training stops: the same command goes on after epoch %d"
+            logger.info(text, saved["epochs"])
+        raise
     finally:
         batches.close()  # type: ignore[attr-defined]
 
