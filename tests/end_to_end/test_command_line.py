@@ -37,7 +37,6 @@ def test_evaluating_a_prepared_clone_asks_only_for_what_is_missing(empty_project
         ("pair.scales=1", ["pair", "scales must be different integers from 2 up"]),
         ("split.test=0.95", ["validation + test must stay below 1"]),
         ("train.network.name=subpixel", ["is made for one scale", "[2, 4, 6]"]),
-        ("tile.size=null,train.augment=true", ["set tile.size, or train.augment to false"]),
         ("split.method=rows,split.test=0", ["set evaluate.split to val"]),
         ("epochs=40", ["unknown parameter 'epochs'", "train"]),
     ],

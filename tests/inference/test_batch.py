@@ -226,6 +226,8 @@ def test_what_may_not_be_read_costs_a_line_each(as_anybody):
         "unlisted": "the folder cannot be read: Permission denied",
         "unentered/b.jpg": "Permission denied",
     }
+    locked = plan([photos / "one.jpg"], photos / "unentered" / "x.png")
+    assert "Permission denied" in upscale_files(locked, upscaler()).failed[0].reason
     with pytest.raises(ProjectError, match=r"unentered/b\.jpg: Permission denied"):
         plan([photos / "one.jpg", photos / "unentered/b.jpg"], as_anybody / "out")
 
@@ -336,24 +338,41 @@ def test_an_engine_that_fails_costs_one_picture(photos, tmp_path):
     assert len(batch.failed) == 1
 
 
-class ClosedTerminal:
-    """Standard error whose other end is gone."""
+class ClosingTerminal:
+    """Standard error whose other end goes away."""
+
+    def __init__(self, last):
+        self.left = last
 
     def isatty(self):
         return True
 
     def write(self, text):
-        raise BrokenPipeError(32, "Broken pipe")
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenPipeError(32, "Broken pipe")
 
-    flush = fileno = lambda self: self.write("")
+    def flush(self):
+        self.write("")
+
+    def fileno(self):
+        return 2
 
 
-def test_a_closed_terminal_costs_no_picture(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [0, 5, 10])
+def test_a_closed_terminal_costs_no_picture(photos, tmp_path, monkeypatch, last):
+    class Slow(LocalEngine):
+        def __call__(self, lr):
+            time.sleep(0.02)  # so that the bar is drawn again
+            return super().__call__(lr)
+
     for n in range(12):
         save(photos / f"{n}.png")
     (photos / "bad.png").write_bytes(b"")
-    monkeypatch.setattr(module.sys, "stderr", ClosedTerminal())
-    batch = upscale_files(plan([photos], tmp_path / "out"), upscaler())
+    terminal = ClosingTerminal(last)
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    batch = upscale_files(plan([photos], tmp_path / "out"), upscaler(Slow()))
+    assert terminal.left < 0
     assert [o.source.name for o in batch.failed] == ["bad.png"]
     assert len(files_in(tmp_path / "out")) == 14
 

@@ -205,6 +205,26 @@ def test_a_training_killed_after_its_last_epoch_is_finished_not_repeated(world, 
     assert np.array_equal(weights_of(result), weights_of(whole))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"callbacks__early_stopping": {"monitor": "val_loss", "patience": 1}},
+        {"maximum_minutes": 1e-6},
+    ],
+)
+def test_a_training_that_was_stopped_is_over_until_its_time_limit_is_raised(
+    world, tmp_path, changes
+):
+    once = fitted(world, tmp_path, epochs=30, average=None, **changes)
+    assert once.facts["epochs"] < 30
+    again = fitted(world, tmp_path, epochs=30, average=None, **changes)
+    assert again.facts["resumed_after"] == again.facts["epochs"] == once.facts["epochs"]
+    assert np.array_equal(weights_of(once), weights_of(again))
+    if "maximum_minutes" in changes:
+        longer = fitted(world, tmp_path, epochs=3, average=None, maximum_minutes=60)
+        assert longer.facts["epochs"] == 3
+
+
 def test_a_diverged_training_is_an_error_and_not_the_former_network(world, tmp_path):
     fitted(world, tmp_path)
     with pytest.raises(ProjectError, match="diverged"):
@@ -226,6 +246,9 @@ def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
     assert "The training diverged in epoch" in caplog.text
     state = Checkpoints(tmp_path).of(result.facts["digest"]).load_state()
     assert state["epochs"] == result.facts["epochs"] - 1  # before it
+    again = fitted(world, tmp_path, epochs=20, average=average)
+    assert again.facts["epochs"] == state["epochs"]
+    assert np.array_equal(weights_of(again), weights_of(result))
 
 
 def test_other_pictures_do_not_resume(world, tmp_path, caplog):

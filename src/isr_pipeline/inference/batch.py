@@ -174,7 +174,7 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
             raise ProjectError(f"{shown(path)}: {error.strerror}") from None
     folders = [path for path in inputs if _is_folder(path)]
     named = _FORMATS.get(output.suffix.lower())
-    to_file = len(inputs) == 1 and not folders and named is not None and not output.is_dir()
+    to_file = len(inputs) == 1 and not folders and named is not None and not _is_folder(output)
     blocking = in_the_way(output.parent if to_file else output)
     if blocking is not None:
         raise ProjectError(f"{shown(blocking)} is a file: name a folder for the results (-o)")
@@ -374,8 +374,29 @@ def upscale_files(
     return _Run(tasks, upscaler, overwrite, report or _to_standard_error).go()
 
 
+class _StandardError:
+    """Standard error for people: when its other end is gone, the work goes on unseen.
+
+    What raised within tqdm would leave its lock taken, and the next who shows something waiting.
+    """
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+_STANDARD_ERROR = _StandardError()
+
+
 def _to_standard_error(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # above the progress bar
+    tqdm.write(line, file=_STANDARD_ERROR)  # above the progress bar
 
 
 def _open_regular(path: Path) -> BinaryIO:
@@ -502,23 +523,6 @@ class _Gate:
             self._changed.notify_all()
 
 
-_NOBODY_LOOKS = (OSError, ValueError)
-"""What showing progress raises when its terminal or pipe was closed: the work goes on."""
-
-
-def _progress_bar(pictures: int) -> "tqdm[Any]":
-    try:
-        return tqdm(
-            total=pictures,
-            desc="enlarging",
-            unit="picture",
-            disable=None,
-            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
-        )
-    except _NOBODY_LOOKS:
-        return tqdm(total=pictures, disable=True)
-
-
 class _InterruptedError(Exception):
     """Travels to the writer in place of the rows that will not come."""
 
@@ -545,7 +549,14 @@ class _Run:
         self._written = 0.0
 
     def go(self) -> Batch:
-        self._bar = _progress_bar(len(self._tasks))
+        self._bar = tqdm(
+            total=len(self._tasks),
+            desc="enlarging",
+            unit="picture",
+            disable=None,
+            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
+            file=_STANDARD_ERROR,
+        )
         reader = threading.Thread(target=self._read_all, name="decode", daemon=True)
         writer = threading.Thread(target=self._write_all, name="encode", daemon=True)
         reader.start()
@@ -566,8 +577,7 @@ class _Run:
             self._all_written.wait()
             raise
         finally:
-            with suppress(*_NOBODY_LOOKS):
-                self._bar.close()
+            self._bar.close()
         self._batch.seconds = time.perf_counter() - self._began
         return self._batch
 
@@ -720,8 +730,7 @@ class _Run:
     def _progress(self, part: float, pixels: int) -> None:
         with self._lock:
             self._written += pixels
-            with suppress(*_NOBODY_LOOKS):
-                self._bar.update(part)
+            self._bar.update(part)
 
     def _finish(
         self, task: Task, status: str, reason: str = "", size: tuple[int, int] = (0, 0)
@@ -730,14 +739,12 @@ class _Run:
             self._batch.outcomes.append(Outcome(task.source, task.target, status, reason, *size))
             number = len(self._batch.outcomes)
             rate = self._written / 1e6 / max(time.perf_counter() - self._began, 1e-9)
-            with suppress(*_NOBODY_LOOKS):
-                self._bar.set_postfix_str(
-                    f"{number} of {len(self._tasks)} pictures, {rate:.1f} MP/s", refresh=False
-                )
-                self._bar.update(number - self._bar.n)
+            self._bar.set_postfix_str(
+                f"{number} of {len(self._tasks)} pictures, {rate:.1f} MP/s", refresh=False
+            )
+            self._bar.update(number - self._bar.n)
             if status == FAILED:
-                with suppress(*_NOBODY_LOOKS):
-                    self._report(f"{shown(task.source)}: {reason}")
+                self._report(f"{shown(task.source)}: {reason}")
 
 
 def prepared(picture: PictureFile, file_format: str) -> tuple[Samples, Extras]:

@@ -177,7 +177,7 @@ class Upscaler:
         """Bytes that windows of a good size take, as far as pictures leave room for them."""
         return int(
             min(
-                LARGEST_WINDOW**2 * self._pixel,
+                max(LARGEST_WINDOW**2 * self._pixel, 4 * self._smallest),
                 max(self.allowance / 2, self._smallest),
                 self.allowance,
             )

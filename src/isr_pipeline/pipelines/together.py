@@ -21,18 +21,19 @@ def check_together(given: Mapping[str, Parameters]) -> None:
     """
     pair, split, tile = given.get("pair"), given.get("split"), given.get("tile")
     train, evaluate = given.get("train"), given.get("evaluate")
-    if isinstance(pair, PairParameters) and isinstance(train, TrainParameters):
+    varied = "tune" in given  # a search tries other values of train
+    if isinstance(pair, PairParameters) and isinstance(train, TrainParameters) and not varied:
         if train.network.name == "subpixel" and len(pair.scales) > 1:
             raise ProjectError(
                 f"train.network 'subpixel' is made for one scale, and pair.scales are "
                 f"{pair.scales}: set one of them, or take the autoencoder"
             )
         whole = isinstance(tile, TileParameters) and tile.size is None
-        square = pair.resize is not None and len(set(pair.resize)) == 1
-        if whole and train.augment and not square:
+        oblong = pair.resize is not None and len(set(pair.resize)) > 1
+        if whole and train.augment and oblong:
             raise ProjectError(
                 "train.augment transposes tiles, which must be square, and tile.size is null "
-                "(whole pictures): set tile.size, or train.augment to false"
+                f"(whole pictures of {pair.resize}): set tile.size, or train.augment to false"
             )
     if (
         isinstance(split, SplitParameters)

@@ -81,7 +81,8 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not np.isfinite(_monitored(logs, "loss")):
-            return  # there is nothing to go on from
+            self.checkpoints.end()  # there is nothing to go on from
+            return
         states = {
             type(callback).__name__: {
                 name: _plain(getattr(callback, name))
@@ -94,6 +95,9 @@ class SaveState(keras.callbacks.Callback):
             "epochs": epoch + 1,
             "rows": self.recorder.rows,
             "callbacks": states,
+            # Other than by a time limit, which the next run may raise.
+            "ended": self.model.stop_training
+            and not any(getattr(callback, "is_over", False) for callback in self.others),
         }
         self.checkpoints.save_state(self.model, state)
 
@@ -118,9 +122,13 @@ class TimeLimit(keras.callbacks.Callback):
         self.minutes = minutes
         self.recorder = recorder
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no further epoch may begin."""
+        return sum(row["seconds"] for row in self.recorder.rows) > self.minutes * 60
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        spent = sum(row["seconds"] for row in self.recorder.rows)
-        if spent > self.minutes * 60 and epoch + 1 < self.params["epochs"]:
+        if self.is_over and epoch + 1 < self.params["epochs"]:
             logger.info("The limit of %g minutes is over: training ends here", self.minutes)
             self.model.stop_training = True
 

@@ -48,6 +48,13 @@ class Checkpoints:
             model.save_weights(partial / _WEIGHTS)
             (partial / _STATE).write_text(json.dumps(state))
 
+    def end(self) -> None:
+        """Note in the state that the training is over, if there is one."""
+        state = self.load_state()
+        if state is not None:
+            with replace_file(self.folder / "state" / _STATE) as partial:
+                partial.write_text(json.dumps({**state, "ended": True}))
+
     def load_state(self) -> dict[str, Any] | None:
         """The saved state, or None when there is none."""
         recover_folder(self.folder / "state")

@@ -117,7 +117,10 @@ def fit_network(
     best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
     callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
     callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
-    done = _resume(model, checkpoints, callbacks[-1]) if parameters.resume else 0
+    done, ended = 0, False
+    if parameters.resume:
+        minutes = parameters.maximum_minutes
+        done, ended = _resume(model, checkpoints, callbacks[-1], minutes)
     if done == 0:
         checkpoints.forget()
         if others.unfinished():
@@ -140,7 +143,7 @@ def fit_network(
     )
     batches = feed.batches(first=done * steps)
     try:
-        if done < parameters.epochs:
+        if done < parameters.epochs and not ended:
             model.fit(
                 batches,
                 epochs=parameters.epochs,
@@ -157,7 +160,7 @@ def fit_network(
                 shuffle=False,  # the feed has done that
                 verbose=0,
             )
-        else:  # it was killed after its last epoch
+        else:  # it was killed, or its result not saved, after its last epoch
             callbacks[-1].on_train_begin()
     except KeyboardInterrupt:
         saved = checkpoints.load_state()
@@ -372,16 +375,22 @@ def _chosen_callbacks(
     return callbacks
 
 
-def _resume(model: keras.Model, checkpoints: Checkpoints, saver: SaveState) -> int:
-    """Restore an interrupted training; how many epochs are done."""
+def _resume(
+    model: keras.Model, checkpoints: Checkpoints, saver: SaveState, minutes: float | None
+) -> tuple[int, bool]:
+    """Restore an interrupted training; how many epochs are done, and whether those are all.
+
+    All they are when something stopped it, or when the minutes that it may take are over.
+    """
     state = checkpoints.load_state()
     if state is None or not checkpoints.best.is_file():
-        return 0
+        return 0, False
     checkpoints.load_weights(model)
     saver.restore(state)
     done = int(state["epochs"])
     logger.info("Resuming the interrupted training after epoch %d", done)
-    return done
+    spent = sum(row["seconds"] for row in state["rows"])
+    return done, state["ended"] or (minutes is not None and spent > minutes * 60)
 
 
 def _work_digest(
