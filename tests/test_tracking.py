@@ -59,6 +59,7 @@ def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
             tracking.crown_champion("isr_test", network, record)
     path, record = tracking.find_champion("isr_test")
     assert path.suffix == ".keras"
+    assert record.pop("registry") == tracking.registry()
     assert record == {"score": 31.0, "test_digest": "abc", "new": True, "version": 2}
     with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id):
         tracking.register_network("isr_test", network)  # one that does not win
@@ -67,6 +68,32 @@ def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
     version = mlflow.MlflowClient().get_model_version("isr_test", "1")
     assert version.tags["score"] == "30.0000"
     assert version.aliases == []
+
+
+def test_a_run_left_open_is_killed_and_nobody_elses(run):
+    client = mlflow.MlflowClient()
+    tracking.kill_owned_run()
+    assert mlflow.active_run() is not None
+    nested = {"nested": True, "experiment_id": run.info.experiment_id}
+    ours = mlflow.start_run(**nested)
+    tracking.own_active_run()
+    inner = mlflow.start_run(**nested)
+    tracking.kill_owned_run()
+    for ended in (ours, inner):
+        assert client.get_run(ended.info.run_id).info.status == "KILLED"
+    assert mlflow.active_run().info.run_id == run.info.run_id
+    tracking.kill_owned_run()
+    assert mlflow.active_run() is not None
+
+
+def test_registries_are_named_without_passwords_and_by_their_place(run, monkeypatch):
+    def name(uri):
+        monkeypatch.setattr(mlflow, "get_registry_uri", lambda: uri)
+        return tracking.registry()
+
+    names = {name(f"http://{who}host:5000{end}") for who in ("", "me:secret@") for end in ("", "/")}
+    assert len(names) == 1
+    assert name("http://host:5001") not in names
 
 
 def test_without_an_open_run_nothing_is_done():

@@ -42,10 +42,12 @@ class TrackingHooks(MlflowHook):
         super().__init__()
         self._metadata: dict[str, dict[str, Any]] = {}
         self._logged_inputs: set[str] = set()
+        self._already_active_mlflow = False
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         tracking.start_afresh()
+        tracking.kill_owned_run()  # a notebook's, that a person stopped
         self._context = context
         try:
             super().after_context_created(context)
@@ -96,7 +98,8 @@ class TrackingHooks(MlflowHook):
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
             tracking.give_up(error)
-        tracking.end_as_killed_at_exit()
+        if not self._already_active_mlflow:
+            tracking.own_active_run()
         used = {
             name.removeprefix("params:").split(".")[0]
             for name in pipeline.inputs()

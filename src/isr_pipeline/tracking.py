@@ -40,6 +40,7 @@ SERVED_WITH = (
 )
 """What a served network needs beside this package, which goes with it."""
 _lost: set[str] = set()
+_owned: list[str] = []
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,23 +141,34 @@ def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
     return flat
 
 
-@functools.lru_cache(maxsize=1)  # once a process
-def end_as_killed_at_exit() -> None:
-    """See to it that a run that is open when the process ends is `KILLED`, not `FINISHED`.
+def own_active_run() -> None:
+    """See to it that the open run is `KILLED`, not `FINISHED`, should the process end before it.
 
-    Control-C is no error to Kedro, and MLflow itself closes what is left open as finished. What
-    is registered last is called first.
+    Control-C is no error to Kedro, and MLflow itself closes what is left open as finished.
     """
-    import mlflow  # noqa: F401  registers its own
-
-    atexit.register(_end_as_killed)
-
-
-def _end_as_killed() -> None:
     import mlflow
 
-    while not _lost and mlflow.active_run() is not None:
+    run = None if _lost else mlflow.active_run()
+    if run is not None:
+        _owned.append(run.info.run_id)
+        _kill_at_exit()
+
+
+@functools.lru_cache(maxsize=1)  # once a process
+def _kill_at_exit() -> None:
+    atexit.register(kill_owned_run)  # later than MLflow's own, and so called before it
+
+
+def kill_owned_run() -> None:
+    """End the run that `own_active_run` was called for, and those nested in it, if still open."""
+    import mlflow
+
+    while _owned and not _lost and (run := mlflow.active_run()) is not None:
+        parent = run.data.tags.get("mlflow.parentRunId")
+        if not {run.info.run_id, parent} & set(_owned):
+            break  # somebody else's
         _close_run("KILLED")
+    _owned.clear()
 
 
 @contextlib.contextmanager
@@ -330,7 +342,7 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
         logger.warning("%s version %s is not ours: ignored", registered_model, present.version)
         return None
     record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
-    return files[0], {**record, "version": int(present.version)}
+    return files[0], {**record, "version": int(present.version), "registry": _registry()}
 
 
 def registry() -> str | None:
@@ -342,13 +354,16 @@ def registry() -> str | None:
 def _registry() -> str:
     import mlflow
 
-    return hashlib.sha256(mlflow.get_registry_uri().encode()).hexdigest()[:16]
+    uri = urlparse(mlflow.get_registry_uri())
+    place = f"{uri.scheme}://{uri.hostname or ''}:{uri.port or ''}{uri.path.rstrip('/')}"
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
 def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     """Move the alias `champion` to this run's version of the network, and keep its record there.
 
-    A run that only evaluates has no version yet: it gets one.
+    A run that only evaluates has no version yet: it gets one, and so does a champion that is not
+    this run's network (`record["new"]` is false), which the registry does not know.
 
     Returns:
         Whether it was done: not without an open run, or when the registry is away.
@@ -362,7 +377,8 @@ def _crown_champion(registered_model: str, network: "keras.Model", record: dict[
 
     client = mlflow.MlflowClient()
     run_id = mlflow.active_run().info.run_id
-    versions = client.search_model_versions(f"name='{registered_model}' and run_id='{run_id}'")
+    query = f"name='{registered_model}' and run_id='{run_id}'"
+    versions = client.search_model_versions(query) if record["new"] else []
     number = versions[0].version if versions else _register(registered_model, network)
     mlflow.log_dict(record, RECORD)
     client.set_model_version_tag(registered_model, number, "score", f"{record['score']:.4f}")

@@ -109,7 +109,8 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
     Loading asks the model registry first, so that people who share a tracking server share its
     champion, and takes the folder when the registry has none or is away. A champion that was
     crowned while the server was away is in the folder alone, or in another registry: the better of
-    the two is loaded where both were judged on the same pictures, else the one crowned last.
+    the two is loaded where both were judged on the same pictures, else the one crowned last; if it
+    keeps its title, the registry learns of it.
 
     Args:
         filepath: the folder.
@@ -139,16 +140,18 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         return Champion(load_keras_file(self._filepath / "network.keras"), record)
 
     def save(self, data: Champion) -> None:
-        record = dict(data.record)
+        record, registry = dict(data.record), tracking.registry()
         if record["new"]:
             record["crowned"] = datetime.now(UTC).isoformat(timespec="seconds")
-            record["registry"] = tracking.registry()
+        unknown = "crowned" in record and record.get("registry") != registry
+        if record["new"] or (unknown and registry is not None):
+            record["registry"] = registry
         with replace_folder(self._filepath) as partial:
             data.network.save(partial / "network.keras")
             (partial / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-        if record["new"] and not tracking.crown_champion(
-            self._registered_model, data.network, record
-        ):
+        if not record["new"] and not unknown:
+            return
+        if not tracking.crown_champion(self._registered_model, data.network, record):
             record["registry"] = None
             with replace_file(self._filepath / "record.json") as partial:
                 partial.write_text(json.dumps(record, indent=2) + "\n")

@@ -70,6 +70,9 @@ def test_what_the_initial_network_was_trained_on_counts(world, tmp_path):
     network, used = trained(None)
     seen = InitialNetwork(network, frozenset(["a" * 64]))
     assert trained(seen)[1] == sorted([*used, "a" * 64])
+    tested = world.pairs.loc[world.pairs["split"] == "test", "hr_sha256"]
+    with pytest.raises(ProjectError, match="was trained on 1 of the test photographs"):
+        trained(InitialNetwork(network, frozenset([tested.iloc[0]])))
 
 
 def test_tiles_of_another_split_are_refused(world, tmp_path):

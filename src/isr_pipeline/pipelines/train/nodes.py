@@ -31,14 +31,21 @@ def train_network(
         too, so that nothing is ever scored on them unnoticed.
 
     Raises:
-        ProjectError: when the tiles were laid over other pairs or another split.
+        ProjectError: when the tiles were laid over other pairs or another split, or the initial
+            network was trained on test photographs.
     """
     usable = pairs_of_tiles(tiles, pairs)
+    initial = None if initial_network is None else initial_network.network
+    seen = frozenset() if initial_network is None else initial_network.trained_on
+    leaked = seen & set(pairs.loc[pairs["split"] == "test", "hr_sha256"])
+    if leaked:
+        raise ProjectError(
+            f"the initial network was trained on {len(leaked)} of the test photographs: start from "
+            "another, or divide the photographs as its own training did (split.*)"
+        )
     import_keras()
     from isr_pipeline.training.fit import fit_network
 
-    initial = None if initial_network is None else initial_network.network
-    seen = frozenset() if initial_network is None else initial_network.trained_on
     result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial)
     used = set(tiles["photograph"].astype(str))
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
