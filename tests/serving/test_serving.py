@@ -35,7 +35,7 @@ def served(tmp_path_factory):
         experiment = mlflow.create_experiment("test", artifact_location=f"{folder}/artifacts")
         network = shaken_network("autoencoder", [2, 3])
         with mlflow.start_run(experiment_id=experiment):
-            tracking.crown_champion("isr_test", network, {"score": 30.0})
+            tracking.crown_champion("isr_test", network, {"new": True, "score": 30.0})
         model = mlflow.artifacts.download_artifacts(
             "models:/isr_test@champion", dst_path=str(folder / "model")
         )

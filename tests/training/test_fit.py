@@ -139,6 +139,8 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
 
 
 def test_other_parameters_do_not_resume(world, tmp_path, caplog):
+    world = one_scale(world, 2)
+
     def interrupt(epoch, figures):
         if epoch == 2:
             raise InterruptionError
@@ -215,6 +217,7 @@ def test_a_training_killed_after_its_last_epoch_is_finished_not_repeated(world, 
 def test_a_training_that_was_stopped_is_over_until_its_time_limit_is_raised(
     world, tmp_path, changes
 ):
+    world = one_scale(world, 2)
     once = fitted(world, tmp_path, epochs=30, average=None, **changes)
     assert once.facts["epochs"] < 30
     again = fitted(world, tmp_path, epochs=30, average=None, **changes)
@@ -235,6 +238,8 @@ def test_a_diverged_training_is_an_error_and_not_the_former_network(world, tmp_p
 def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
     world, tmp_path, monkeypatch, caplog, average
 ):
+    world = one_scale(world, 2)
+
     def exploding(parameters, steps, accumulate):
         return keras.optimizers.schedules.PiecewiseConstantDecay([8], [1e-3, 1e30])
 
@@ -338,6 +343,7 @@ def test_a_device_asked_for_tiles_of_several_sizes_is_refused(world, tmp_path):
 
 
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
+    world = one_scale(world, 2)
     result = fitted(
         world,
         tmp_path,
@@ -514,6 +520,8 @@ def test_the_learning_rate_falls_until_the_last_batch_whatever_is_accumulated(wo
 
 
 def test_a_time_limit_may_be_set_when_a_training_goes_on(world, tmp_path):
+    world = one_scale(world, 2)
+
     def interrupt(epoch, figures):
         if epoch == 2:
             raise InterruptionError
