@@ -88,6 +88,7 @@ def test_the_network_that_is_left_is_the_best_epochs(world, tmp_path):
 
 @pytest.mark.parametrize("average", [None, 0.9])
 def test_the_same_seed_gives_the_same_network_and_another_another(world, tmp_path, average):
+    world = one_scale(world, 2)
     first = fitted(world, tmp_path / "a", average=average)
     again = fitted(world, tmp_path / "b", average=average)
     other = fitted(world, tmp_path / "c", average=average, seed=1)
@@ -229,6 +230,7 @@ def test_a_training_that_was_stopped_is_over_until_its_time_limit_is_raised(
 
 
 def test_a_diverged_training_is_an_error_and_not_the_former_network(world, tmp_path):
+    world = one_scale(world, 2)
     fitted(world, tmp_path)
     with pytest.raises(ProjectError, match="diverged"):
         fitted(world, tmp_path, learning_rate__peak=1e30, average=None)
@@ -257,6 +259,8 @@ def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
 
 
 def test_other_pictures_do_not_resume(world, tmp_path, caplog):
+    world = one_scale(world, 2)
+
     def interrupt(epoch, figures):
         if epoch == 2:
             raise InterruptionError
@@ -356,6 +360,7 @@ def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
 
 
 def test_a_time_limit_ends_after_the_epoch(world, tmp_path, caplog):
+    world = one_scale(world, 2)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         result = fitted(world, tmp_path, epochs=5, maximum_minutes=1e-6)
     assert result.facts["epochs"] == 1
@@ -363,6 +368,7 @@ def test_a_time_limit_ends_after_the_epoch(world, tmp_path, caplog):
 
 
 def test_mixed_precision_trains_and_leaves_a_float32_network(world, tmp_path):
+    world = one_scale(world, 2)
     result = fitted(world, tmp_path, precision="mixed_bfloat16")
     assert result.facts["precision"] == "mixed_bfloat16"
     assert {w.dtype.name for w in result.network.get_weights()} == {"float32"}
