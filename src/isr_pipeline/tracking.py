@@ -342,16 +342,12 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
         logger.warning("%s version %s is not ours: ignored", registered_model, present.version)
         return None
     record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
-    return files[0], {**record, "version": int(present.version), "registry": _registry()}
-
-
-def registry() -> str | None:
-    """Names the registry of the open run, without its address or anybody's password in it."""
-    return _registry()
+    return files[0], {**record, "version": int(present.version), "registry": registry()}
 
 
 @forgiving
-def _registry() -> str:
+def registry() -> str:
+    """Names the registry of the open run, without its address or anybody's password in it."""
     import mlflow
 
     uri = urlparse(mlflow.get_registry_uri())
@@ -359,6 +355,7 @@ def _registry() -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
+@forgiving
 def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     """Move the alias `champion` to this run's version of the network, and keep its record there.
 
@@ -366,13 +363,8 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
     this run's network (`record["new"]` is false), which the registry does not know.
 
     Returns:
-        Whether it was done: not without an open run, or when the registry is away.
+        True when it was done; None without an open run, or when the registry is away.
     """
-    return bool(_crown_champion(registered_model, network, record))
-
-
-@forgiving
-def _crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     import mlflow
 
     client = mlflow.MlflowClient()

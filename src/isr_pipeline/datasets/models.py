@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 logger = logging.getLogger(__name__)
+RECORD = "record.json"
+"""A champion's record, beside its `network.keras`."""
 
 
 class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
@@ -87,7 +89,7 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
 
 def _seen_by(network_file: Path) -> frozenset[str]:
     """SHA-256 of the originals that a file's network was trained on, by what lies beside it."""
-    trained_on, record = (network_file.with_name(n) for n in ("trained_on.json", "record.json"))
+    trained_on, record = (network_file.with_name(n) for n in ("trained_on.json", RECORD))
     try:
         if trained_on.is_file():
             return frozenset(json.loads(trained_on.read_text()))
@@ -101,6 +103,10 @@ def _seen_by(network_file: Path) -> frozenset[str]:
         network_file,
     )
     return frozenset()
+
+
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(record, indent=2) + "\n"
 
 
 class ChampionDataset(AbstractDataset[Champion, Champion | None]):
@@ -129,7 +135,7 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
 
     def load(self) -> Champion | None:
         registered = tracking.find_champion(self._registered_model)
-        file = self._filepath / "record.json"
+        file = self._filepath / RECORD
         record = json.loads(file.read_text()) if file.is_file() else None
         if registered is not None:
             path, its_record = registered
@@ -140,21 +146,20 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         return Champion(load_keras_file(self._filepath / "network.keras"), record)
 
     def save(self, data: Champion) -> None:
-        record, registry = dict(data.record), tracking.registry()
-        if record["new"]:
-            record["crowned"] = datetime.now(UTC).isoformat(timespec="seconds")
-        unknown = "crowned" in record and record.get("registry") != registry
-        if record["new"] or (unknown and registry is not None):
-            record["registry"] = registry
+        record = dict(data.record)
+        if record["new"]:  # no registry knows it yet
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            record |= {"crowned": now, "registry": None}
         with replace_folder(self._filepath) as partial:
             data.network.save(partial / "network.keras")
-            (partial / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-        if not record["new"] and not unknown:
+            (partial / RECORD).write_text(_as_json(record))
+        registry = tracking.registry()
+        if registry is None or "crowned" not in record or record["registry"] == registry:
             return
-        if not tracking.crown_champion(self._registered_model, data.network, record):
-            record["registry"] = None
-            with replace_file(self._filepath / "record.json") as partial:
-                partial.write_text(json.dumps(record, indent=2) + "\n")
+        record["registry"] = registry
+        if tracking.crown_champion(self._registered_model, data.network, record):
+            with replace_file(self._filepath / RECORD) as partial:
+                partial.write_text(_as_json(record))
 
     def _holds_against(self, record: dict[str, Any], registered: dict[str, Any]) -> bool:
         """Whether the folder's champion, which the registry does not know, is the champion."""
@@ -172,7 +177,7 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         return bool(holds)
 
     def _exists(self) -> bool:
-        return (self._filepath / "record.json").is_file()
+        return (self._filepath / RECORD).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "registered_model": self._registered_model}
