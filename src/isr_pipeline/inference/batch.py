@@ -36,7 +36,7 @@ from isr_pipeline.imaging.files import (
     read_picture,
 )
 from isr_pipeline.inference import memory
-from isr_pipeline.inference.tiling import LARGEST_WINDOW, longest_side
+from isr_pipeline.inference.tiling import largest_window, longest_side
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 
@@ -317,6 +317,7 @@ def _without_collisions(wanted: list[tuple[Path, Path]]) -> list[Path]:
 
 def _checked(tasks: list[Task], output: Path) -> list[Task]:
     """The tasks, with their problems: no result may lie elsewhere or replace an original."""
+    results = _real(output)
     originals: dict[tuple[int, int], Path] = {}
     for task in tasks:
         with suppress(OSError):  # whoever reads it says why
@@ -329,7 +330,7 @@ def _checked(tasks: list[Task], output: Path) -> list[Task]:
             return f"its place {target} cannot be: {shown(blocking)} is a file"
         if _is_folder(task.target):
             return f"its place {target} is a folder"
-        if not _real(task.target.parent).is_relative_to(_real(output)):
+        if not _real(task.target.parent).is_relative_to(results):
             return f"its place {target} is reached by a link out of the output folder"
         try:
             original = originals.get(_node(task.target))
@@ -641,7 +642,8 @@ class _Run:
         pixels, depth = header.width * header.height, header.depth
         enlarged = pixels * scale**2
         # Some bands wait, one is made and one is written; small pictures are one band.
-        rows = min(header.height, longest_side(header.width, LARGEST_WINDOW))
+        window = largest_window(self._upscaler.halo, self._upscaler.alignment)
+        rows = min(header.height, longest_side(header.width, window))
         band = rows * header.width * scale**2
         decoding = pixels * (4 if depth == 1 else 16)
         writing = min(

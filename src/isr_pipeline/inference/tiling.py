@@ -98,6 +98,16 @@ def multiple(value: int, alignment: int) -> int:
     return -(-value // alignment) * alignment
 
 
+def smallest_window(halo: int, alignment: int) -> int:
+    """Side of the smallest square window that keeps enough of itself."""
+    return 2 * halo + multiple(SMALLEST_PART, alignment)
+
+
+def largest_window(halo: int, alignment: int) -> int:
+    """Side of the largest square window that makes anything faster."""
+    return max(LARGEST_WINDOW, 2 * smallest_window(halo, alignment))
+
+
 def window_for(budget: int, halo: int, alignment: int, bytes_a_pixel: float) -> int:
     """The longest side of a square window whose work fits into a memory budget.
 
@@ -108,11 +118,11 @@ def window_for(budget: int, halo: int, alignment: int, bytes_a_pixel: float) -> 
         bytes_a_pixel: what a low-resolution pixel of a window takes.
 
     Returns:
-        At most `LARGEST_WINDOW` (more where the halo demands it); 0 if nothing fits.
+        At most `largest_window`; 0 if nothing fits.
     """
-    smallest = 2 * halo + multiple(SMALLEST_PART, alignment)
-    side = min(int((max(budget, 0) / bytes_a_pixel) ** 0.5), max(LARGEST_WINDOW, 2 * smallest))
-    return side if side >= smallest else 0
+    affordable = int((max(budget, 0) / bytes_a_pixel) ** 0.5)
+    side = min(affordable, largest_window(halo, alignment))
+    return side if side >= smallest_window(halo, alignment) else 0
 
 
 def longest_side(across: int, window: int) -> int:

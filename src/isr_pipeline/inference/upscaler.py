@@ -13,12 +13,12 @@ from isr_pipeline.inference.back_projection import ITERATIONS, REACH, back_proje
 from isr_pipeline.inference.colour import hold_mean
 from isr_pipeline.inference.ensemble import self_ensemble
 from isr_pipeline.inference.tiling import (
-    LARGEST_WINDOW,
-    SMALLEST_PART,
     Enlarger,
     bands,
+    largest_window,
     mirrored_out,
     multiple,
+    smallest_window,
     window_for,
 )
 
@@ -175,19 +175,13 @@ class Upscaler:
     @property
     def reserve(self) -> int:
         """Bytes that windows of a good size take, as far as pictures leave room for them."""
-        return int(
-            min(
-                max(LARGEST_WINDOW**2 * self._pixel, 4 * self._smallest),
-                max(self.allowance / 2, self._smallest),
-                self.allowance,
-            )
-        )
+        largest = largest_window(self.halo, self.alignment) ** 2 * self._pixel
+        return int(min(largest, max(self.allowance / 2, self._smallest), self.allowance))
 
     @property
     def _smallest(self) -> int:
         """Bytes that the smallest window takes."""
-        side = 2 * self.halo + multiple(SMALLEST_PART, self.alignment)
-        return int(side**2 * self._pixel) + 1
+        return smallest_window(self.halo, self.alignment) ** 2 * self._pixel + 1
 
     def needed(self, held: int) -> int:
         """Memory of the whole process with pictures that take `held` bytes, at least."""

@@ -114,6 +114,11 @@ class StopWhenDiverged(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+def minutes_spent(rows: list[dict[str, float]]) -> float:
+    """Minutes that the epochs of a history took."""
+    return sum(row["seconds"] for row in rows) / 60
+
+
 class TimeLimit(keras.callbacks.Callback):
     """Stop after the epoch in which the minutes are over; earlier sessions count too."""
 
@@ -125,7 +130,7 @@ class TimeLimit(keras.callbacks.Callback):
     @property
     def is_over(self) -> bool:
         """Whether no further epoch may begin."""
-        return sum(row["seconds"] for row in self.recorder.rows) > self.minutes * 60
+        return minutes_spent(self.recorder.rows) > self.minutes
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.is_over and epoch + 1 < self.params["epochs"]:

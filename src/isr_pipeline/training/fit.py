@@ -20,6 +20,7 @@ from isr_pipeline.training.callbacks import (
     SaveState,
     StopWhenDiverged,
     TimeLimit,
+    minutes_spent,
 )
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.device import PIXEL_LIMIT, device_reader
@@ -123,11 +124,12 @@ def fit_network(
         done, ended = _resume(model, checkpoints, callbacks[-1], minutes)
     if done == 0:
         checkpoints.forget()
-        if others.unfinished():
+        unfinished = others.unfinished()
+        if unfinished:
             logger.info(
                 "%d unfinished trainings in %s had other parameters or tiles: they stay, and this "
                 "one is starting anew",
-                others.unfinished(),
+                unfinished,
                 others.folder,
             )
     logger.info(
@@ -389,8 +391,7 @@ def _resume(
     saver.restore(state)
     done = int(state["epochs"])
     logger.info("Resuming the interrupted training after epoch %d", done)
-    spent = sum(row["seconds"] for row in state["rows"])
-    return done, state["ended"] or (minutes is not None and spent > minutes * 60)
+    return done, state["ended"] or (minutes is not None and minutes_spent(state["rows"]) > minutes)
 
 
 def _work_digest(
