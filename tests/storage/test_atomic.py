@@ -12,6 +12,7 @@ from isr_pipeline.storage.atomic import (
     MANIFEST,
     digest,
     read_manifest,
+    recover_folder,
     replace_file,
     replace_folder,
     write_once,
@@ -174,6 +175,70 @@ with replace_folder(Path({str(target)!r})) as partial:
     assert names(tmp_path) == ["store"]
 
 
+def test_two_writers_of_one_folder_do_not_meet(tmp_path):
+    target = tmp_path / "store"
+    with replace_folder(target) as one:
+        (one / "pixels").write_text("one, long")
+        with replace_folder(target) as other:
+            assert other != one
+            (other / "pixels").write_text("other")
+            (other / "index").write_text("other")
+        assert names(target) == ["index", "pixels"]
+        assert (one / "pixels").read_text() == "one, long"
+    assert names(target) == ["pixels"]
+    assert (target / "pixels").read_text() == "one, long"
+    assert names(tmp_path) == ["store"]
+
+
+WRITE_AGAIN_AND_AGAIN = """
+for number in range(200):
+    with replace_folder(Path({!r})) as partial:
+        for name in 'ab':
+            (partial / name).write_text(f'{{os.getpid()}} {{number}}')
+"""
+
+
+def test_many_writers_and_readers_at_one_time_see_whole_folders(tmp_path):
+    target = tmp_path / "store"
+    code = WRITE_AGAIN_AND_AGAIN.format(str(target))
+    command = [sys.executable, "-c", f"from isr_pipeline.storage.atomic import *\n{code}"]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    while any(writer.poll() is None for writer in writers):
+        recover_folder(target)  # as a reader that comes between two renames
+    assert [(writer.returncode, writer.stderr.read()) for writer in writers] == [(0, "")] * 3
+    assert names(tmp_path) == ["store"]
+    assert names(target) == ["a", "b"]
+    assert (target / "a").read_text() == (target / "b").read_text()
+    assert (target / "a").read_text().endswith(" 199")
+
+
+def test_folders_of_living_and_of_other_machines_processes_stay(tmp_path):
+    with replace_folder(tmp_path / "first") as partial:
+        living = tmp_path / "here" / partial.name
+        dead = living.with_name(partial.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
+        foreign = living.with_name(dead.name.replace(dead.name.split(".")[2], "0" * 8))
+        forgotten = foreign.with_name(foreign.name + " long ago")
+    for path in (living, dead, foreign, forgotten):
+        path.mkdir(parents=True)
+        (path / "half").touch()
+    os.utime(forgotten, (0, 0))
+    with replace_folder(tmp_path / "here" / "store"):
+        pass
+    assert names(tmp_path / "here") == sorted([living.name, foreign.name, "store"])
+
+
+def test_another_folders_former_content_is_not_swept_away(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "former").touch()
+    assert in_another_process(KILLED_BETWEEN_RENAMES.format(str(target))).returncode == 9
+    assert not target.exists()
+    with replace_folder(tmp_path / "other"):
+        pass
+    assert names(target) == ["former"]
+    assert names(tmp_path) == ["other", "store"]
+
+
 def test_the_former_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path):
     target = tmp_path / "store"
     target.mkdir()
@@ -281,10 +346,14 @@ def count_up(counter):
     return write
 
 
+def manifest_of(runs):
+    return {"digest": "work", "runs": runs, "files": {"result": 1}}
+
+
 def test_work_is_done_once(tmp_path):
     done = []
     manifest = write_once(tmp_path / "store", "digest-1", count_up(done))
-    assert manifest == {"digest": "digest-1", "runs": 1}
+    assert manifest == {"digest": "digest-1", "runs": 1, "files": {"result": 1}}
     assert read_manifest(tmp_path / "store") == manifest
     assert write_once(tmp_path / "store", "digest-1", count_up(done)) is None
     assert len(done) == 1
@@ -309,8 +378,29 @@ def test_work_is_done_again_when_its_manifest_is_missing_or_damaged(tmp_path, ma
     (tmp_path / "store" / MANIFEST).unlink()
     if manifest is not None:
         (tmp_path / "store" / MANIFEST).write_bytes(manifest)
-    assert write_once(tmp_path / "store", "work", count_up(done)) == {"digest": "work", "runs": 2}
+    assert write_once(tmp_path / "store", "work", count_up(done)) == manifest_of(2)
     assert len(done) == 2
+
+
+def cut(store):
+    (store / "result").write_bytes(b"")
+
+
+def lose(store):
+    (store / "result").unlink()
+
+
+def add(store):
+    (store / "more").touch()
+
+
+@pytest.mark.parametrize("harm", [cut, lose, add])
+def test_work_is_done_again_when_its_files_are_not_those_that_were_written(tmp_path, harm):
+    write_once(tmp_path / "store", "work", count_up([]))
+    harm(tmp_path / "store")
+    assert read_manifest(tmp_path / "store") is None
+    assert write_once(tmp_path / "store", "work", count_up([])) == manifest_of(1)
+    assert read_manifest(tmp_path / "store") == manifest_of(1)
 
 
 def test_a_failing_work_keeps_the_former_result_and_is_tried_again(tmp_path):
@@ -337,14 +427,14 @@ write_once(Path({str(tmp_path / "store")!r}), 'work', write)
 """
     assert in_another_process(code).returncode == 9
     assert read_manifest(tmp_path / "store") is None
-    assert write_once(tmp_path / "store", "work", count_up([])) == {"digest": "work", "runs": 1}
+    assert write_once(tmp_path / "store", "work", count_up([])) == manifest_of(1)
     assert names(tmp_path) == ["store"]
 
 
 def test_the_manifest_is_readable_text(tmp_path):
     write_once(tmp_path / "store", "work", count_up([]))
     text = (tmp_path / "store" / MANIFEST).read_text()
-    assert json.loads(text) == {"digest": "work", "runs": 1}
+    assert json.loads(text) == manifest_of(1)
     assert text.splitlines()[1] == '  "digest": "work",'
 
 

@@ -147,7 +147,7 @@ TABLES = [table("1", "train", 5), table("ü/2.jpg", "test", 3), table("3", "trai
 
 def test_tiles_come_back_as_they_were_written(tmp_path):
     manifest = write_tiles(tmp_path / "tiles", TileStream("one", iter(TABLES)))
-    assert manifest == {"digest": "one", "tiles": 9}
+    assert (manifest["digest"], manifest["tiles"]) == ("one", 9)
     found = read_tiles(tmp_path / "tiles")
     assert list(found.columns) == SCHEMA.names
     expected = pd.concat(TABLES, ignore_index=True)

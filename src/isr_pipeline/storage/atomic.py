@@ -1,5 +1,6 @@
 """Writing that is seen whole or not at all, and work that is done once."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +19,10 @@ from typing import Any
 import psutil
 
 MANIFEST = "manifest.json"
-_PARTIAL = re.compile(r"\.partial\.([0-9a-f]{8})\.(\d+)\.[0-9a-f]{16}\..*", re.DOTALL)
-"""Temporary names: machine, process, chance, and the end of the name that is meant."""
+_TEMPORARY = re.compile(r"\.(partial|former)\.([0-9a-f]{8})\.(\d+)\.[0-9a-f]{16}\.(.*)", re.DOTALL)
+"""Temporary names: role, machine, process, chance, and the name (or its end) that is meant."""
+_FORGOTTEN_S = 7 * 24 * 3600
+"""Age at which what another machine, or a container that is no more, has left is cleared away."""
 
 
 @contextmanager
@@ -29,10 +33,9 @@ def replace_file(path: Path) -> Iterator[Path]:
     processes of this machine left in the folder is cleared away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent.resolve())
+    _sweep_once(path.parent.resolve())
     # The name keeps its ending, of which some writers make demands, and is never too long.
-    unique = f"{_machine()}.{os.getpid()}.{secrets.token_hex(8)}"
-    partial = path.with_name(f".partial.{unique}.{path.name[-40:]}")
+    partial = _beside(path, "partial", path.name[-40:])
     try:
         yield partial
         partial.replace(path)
@@ -40,54 +43,97 @@ def replace_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; put it in its place if the block ends well.
+
+    No two writers are given the same: of several at one time, the last to end is seen, and whole.
+    What killed processes of this machine left is cleared away. A link to a folder stays a link.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(folder)
+    _sweep(folder.parent)
+    partial = _beside(folder, "partial", folder.name)
+    partial.mkdir()
+    try:
+        yield partial
+        _put_in_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Move the former folder aside, the new one to its place, and delete the former one."""
+    while True:
+        former = _beside(folder, "former", folder.name)
+        try:
+            with suppress(FileNotFoundError):  # the first, or another writer is between its moves
+                folder.replace(former)
+            partial.replace(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                recover_folder(folder)
+                raise
+            # Another writer was faster: now its folder is the former one.
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            shutil.rmtree(former, ignore_errors=True)
+            return
+
+
+def recover_folder(folder: Path) -> None:
+    """Bring the former content back if a write ended between its two renames.
+
+    Should the writer be alive and about to do the second, it will find the folder and begin anew.
+    """
+    folder = folder.resolve()
+    if folder.exists():
+        return
+    with suppress(OSError):
+        former = [
+            path
+            for path in folder.parent.iterdir()
+            if (found := _TEMPORARY.fullmatch(path.name))
+            and (found[1], found[4]) == ("former", folder.name)
+        ]
+        if former:
+            max(former, key=lambda path: path.stat().st_mtime_ns).replace(folder)
+
+
+def _beside(path: Path, role: str, name: str) -> Path:
+    unique = f"{_machine()}.{os.getpid()}.{secrets.token_hex(8)}"
+    return path.with_name(f".{role}.{unique}.{name}")
+
+
 @lru_cache(maxsize=1)
 def _machine() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-@lru_cache(maxsize=1024)  # a process looks once into each folder
 def _sweep(folder: Path) -> None:
-    """Delete the temporary files of processes that are no more, as far as one may."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            found = _PARTIAL.fullmatch(entry.name)
-            if found and found[1] == _machine() and not psutil.pid_exists(int(found[2])):
-                (folder / entry.name).unlink(missing_ok=True)
+    """Delete what processes that are no more have left, as far as one may."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            found = _TEMPORARY.fullmatch(path.name)
+            if found is None or not _abandoned(path, machine=found[2], process=int(found[3])):
+                continue
+            if found[1] == "former":
+                recover_folder(folder / found[4])
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
-@contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `folder`; put it in its place if the block ends well.
-
-    What an interrupted write left behind is cleared away by the next one. A link to a folder stays
-    a link.
-    """
-    folder = folder.resolve()
-    recover_folder(folder)
-    partial, former = _beside(folder, "partial"), _beside(folder, "former")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.replace(former)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        recover_folder(folder)
+_sweep_once = lru_cache(maxsize=1024)(_sweep)
+"""For folders of thousands of files, each written by `replace_file`."""
 
 
-def recover_folder(folder: Path) -> None:
-    """Bring the former content back if a write ended between its two renames."""
-    folder = folder.resolve()
-    former = _beside(folder, "former")
-    if former.is_dir() and not folder.exists():
-        former.replace(folder)
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def _beside(folder: Path, role: str) -> Path:
-    return folder.with_name(f".{folder.name}.{role}")
+def _abandoned(path: Path, machine: str, process: int) -> bool:
+    if machine == _machine():
+        return not psutil.pid_exists(process)
+    return time.time() - path.lstat().st_mtime > _FORGOTTEN_S
 
 
 def digest(*parts: Any) -> str:
@@ -107,13 +153,27 @@ def digest(*parts: Any) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a completely written folder, or None."""
+    """The manifest of a completely written folder, or None.
+
+    A folder whose files are not of the sizes that they were written with is not complete.
+    """
     recover_folder(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):  # no, or no readable, JSON
         return None
-    return manifest if isinstance(manifest, dict) and "digest" in manifest else None
+    if not isinstance(manifest, dict) or "digest" not in manifest:
+        return None
+    return manifest if manifest.get("files") == _sizes(folder) else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file of a folder, but for the manifest."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
 
 
 def write_once(
@@ -133,6 +193,6 @@ def write_once(
     if present is not None and present["digest"] == work_digest:
         return None
     with replace_folder(folder) as partial:
-        manifest = {"digest": work_digest, **write(partial)}
+        manifest = {"digest": work_digest, **write(partial), "files": _sizes(partial)}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return manifest
