@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from isr_pipeline.progress import map_in_order
+from isr_pipeline import progress
+from isr_pipeline.progress import map_in_order, threads_for
 
 
 def test_results_come_in_order_whoever_finishes_first():
@@ -32,3 +33,9 @@ def test_work_is_done_in_several_threads():
 def test_an_error_reaches_the_consumer():
     with pytest.raises(ZeroDivisionError):
         list(map_in_order(lambda n: 1 // n, [1, 0, 1], 3, "x", workers=2))
+
+
+def test_threads_are_as_many_as_memory_and_processors_allow(monkeypatch):
+    monkeypatch.setattr(progress, "available_cores", lambda: 8)
+    monkeypatch.setattr(progress, "work_budget", lambda: 4_000_000_000)
+    assert [threads_for(bytes_each) for bytes_each in (0, 1e9, 5e9)] == [8, 4, 1]

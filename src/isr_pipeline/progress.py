@@ -8,19 +8,19 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from isr_pipeline.machine import available_cores
+from isr_pipeline.memory import work_budget
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def threads_for(bytes_each: float, budget: float = 4e9) -> int:
-    """As many threads as there are processors and as fit into a memory budget, at least one.
+def threads_for(bytes_each: float) -> int:
+    """As many threads as there are processors and as fit into memory, at least one.
 
     Args:
         bytes_each: memory that one thread's work takes.
-        budget: for all of them.
     """
-    return max(1, min(available_cores(), int(budget / max(bytes_each, 1))))
+    return max(1, min(available_cores(), int(work_budget() / max(bytes_each, 1))))
 
 
 def map_in_order(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from conftest import made_photograph
-from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture, format_of
 
 PICTURE = made_photograph(40, 60, seed=0)
 WHITE, RED = [255, 255, 255], [255, 0, 0]
@@ -286,6 +286,29 @@ def test_sixteen_bit_grey_keeps_its_high_byte(data, mode):
     assert result.pixels[..., 0].tolist() == HIGH_BYTES
     assert np.ptp(result.pixels, axis=2).max() == 0
     assert (result.mode, result.rule) == (mode, "16-bit high byte, grey to RGB")
+
+
+def test_sixteen_bit_grey_whose_zero_is_white_is_no_negative():
+    turned = 65535 - SAMPLES
+    data = encoded(turned, "TIFF", tiffinfo={262: 0, 274: 3})
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.mode, image.tag_v2[262]) == ("I;16", 0)
+    assert decode_picture(data).pixels[..., 0].tolist() == [row[::-1] for row in HIGH_BYTES[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WEBP"),
+        (b"RIFF\0\0\0\0AVI LIST", None),
+        (b"\0\0\0\x20ftypisom", None),
+        (b"\xff\xd8\xff\xe0", "JPEG"),
+        (b"MM\0*", "TIFF"),
+        (b"", None),
+    ],
+)
+def test_a_files_first_bytes_say_what_it_may_be(head, name):
+    assert format_of(head) == name
 
 
 def test_sixteen_bit_colour_keeps_its_high_byte():

@@ -353,7 +353,37 @@ def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
         again = read_picture(written(RGB, file_format, tmp_path, extras)).extras
         assert (again.xmp, orientation_of(again.exif)) == (extras.xmp, 6)
         assert len(again.exif) > 70_000
-    assert len(caplog.messages) == 1
+    assert all("all of its comment:" in message for message in caplog.messages[1:])
+
+
+def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    full = Extras(
+        exif=exif.tobytes().removeprefix(b"Exif\0\0"),
+        icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        dpi=(300.0, 300.0),
+        xmp=b"<x/>",
+        iptc=(b"Photoshop 3.0\0",),
+        comment=b"by the sea",
+        chunks=(
+            (b"tEXt", b"Author\0Ada"),
+            (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"),
+            (b"tIME", b"\7\xea\1\1\0\0\0"),
+        ),
+    )
+    named = {
+        "JPEG": "texts",
+        "PNG": "IPTC, comment",
+        "WEBP": "IPTC, comment, texts",
+        "TIFF": "IPTC, comment, texts",
+        "BMP": "EXIF, ICC profile, XMP, IPTC, comment, texts",
+    }
+    for file_format, missing in named.items():
+        written(RGB, file_format, tmp_path, full)
+        assert f"{file_format} cannot hold all of its {missing}: what" in caplog.messages[-1]
+        written(RGB, file_format, tmp_path, Extras(dpi=(300.0, 300.0)))
+    assert len(caplog.messages) == len(named)
 
 
 def test_a_resolution_is_written_only_if_one_was_read(tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from conftest import made_photograph
 from imaging.test_files import png
 from inference.doubles import LocalEngine
+from isr_pipeline import memory
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.files import read_picture
@@ -300,13 +301,13 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path):
 
 def test_a_picture_too_large_for_the_memory_says_what_it_needs(photos, tmp_path):
     save(photos / "large.jpg", np.zeros((2000, 3000, 3), np.uint8))
-    limited = upscaler(max_memory=module.memory.resident() + 60 * 2**20)
+    limited = upscaler(max_memory=memory.resident() + 60 * 2**20)
     lines = []
     tasks = plan([photos], tmp_path / "out")
     upscale_files(tasks, limited, report=lines.append)
     assert files_in(tmp_path / "out") == {"one.jpg", "summer/two.PNG"}
     assert "3000x2000 needs" in lines[0]
-    assert "raise --max-memory" in lines[0]
+    assert "raise max_memory (--max-memory)" in lines[0]
 
 
 def test_a_folder_in_the_place_of_a_result_is_a_failure(photos, tmp_path):
@@ -511,7 +512,7 @@ def test_files_that_cannot_be_held_or_are_no_pictures_are_not_read(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = []
     tasks = plan([tmp_path / "large.png", tmp_path / "x"], tmp_path / "out")
-    limited = upscaler(max_memory=module.memory.resident() + 100 * 2**20)
+    limited = upscaler(max_memory=memory.resident() + 100 * 2**20)
     upscale_files(tasks, limited, report=lines.append)
     upscale_files(
         plan([tmp_path / "text.png"], tmp_path / "out"),
@@ -554,7 +555,7 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
     for n in range(6):
         save(tmp_path / f"in/{n}.jpg", np.zeros((300, 400, 3), np.uint8))
     inside, most = [0], [0]
-    take, give = module._Gate.take, module._Gate.give
+    take, give = module.MemoryGate.take, module.MemoryGate.give
 
     def taking(self, cost, held=0):
         taken = take(self, cost, held)
@@ -566,8 +567,8 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
         inside[0] -= cost
         give(self, cost)
 
-    monkeypatch.setattr(module._Gate, "take", taking)
-    monkeypatch.setattr(module._Gate, "give", giving)
+    monkeypatch.setattr(module.MemoryGate, "take", taking)
+    monkeypatch.setattr(module.MemoryGate, "give", giving)
     windows = []
 
     class Watched(LocalEngine):
@@ -576,7 +577,7 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
             windows.append(lr.shape[1] * lr.shape[2] * pixel)
             return super().__call__(lr)
 
-    limited = upscaler(Watched(), max_memory=module.memory.resident() + 30 * 2**20)
+    limited = upscaler(Watched(), max_memory=memory.resident() + 30 * 2**20)
     batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), limited)
     assert not batch.failed
     assert 0 < most[0] <= 30 * 2**20 - max(windows)
@@ -586,7 +587,7 @@ def test_pictures_under_way_stay_within_the_memory(tmp_path, monkeypatch):
 def test_a_picture_that_leaves_little_room_is_done_alone_in_small_windows(tmp_path):
     save(tmp_path / "in/large.png", np.zeros((1000, 1000, 3), np.uint8))
     save(tmp_path / "in/small.png")
-    limited = upscaler(max_memory=module.memory.resident() + 30 * 2**20)
+    limited = upscaler(max_memory=memory.resident() + 30 * 2**20)
     assert limited.reserve == 15 * 2**20  # the large one needs more than the rest
     batch = upscale_files(plan([tmp_path / "in"], tmp_path / "out"), limited)
     assert not batch.failed

@@ -62,6 +62,14 @@ def test_what_is_wrong_with_a_folder_is_said_with_the_key(tmp_path):
         list_benchmark("Set5", tmp_path)
 
 
+@pytest.mark.parametrize("place", ["HR", "LR_bicubic/X2"])
+def test_two_files_of_one_photograph_are_refused(tmp_path, place):
+    for name in ("HR/a.png", f"{place}/b.jpg", f"{place}/b.png"):
+        write(tmp_path / name)
+    with pytest.raises(ProjectError, match=rf"'Set5': .*{place} holds b.jpg and b.png, two files"):
+        list_benchmark("Set5", tmp_path)
+
+
 def test_the_sets_below_a_folder(tmp_path):
     for name in ("Set5", "BSD100"):
         write(tmp_path / name / "HR" / "a.png")

@@ -1,11 +1,17 @@
+import hashlib
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import made_photograph
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.decode import BYTES_A_PIXEL, UnusablePictureError, decode_picture
+from isr_pipeline.imaging.degradations import encode_jpeg
 from isr_pipeline.sources.collection import PhotoCollection, SourceError, is_inside
 
+PICTURE = encode_jpeg(made_photograph(40, 60, seed=1))
 OUTSIDE = [
     "../x",
     "/x",
@@ -29,8 +35,8 @@ OUTSIDE = [
 def collection(tmp_path):
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
-    (root / "a" / "b.jpg").write_bytes(b"inside")
-    (tmp_path / "x").write_bytes(b"outside")
+    (root / "a" / "b.jpg").write_bytes(PICTURE)
+    (tmp_path / "x").write_bytes(PICTURE)
     return PhotoCollection(root, pd.DataFrame(), "test")
 
 
@@ -51,7 +57,7 @@ def test_reading_outside_is_refused(collection, path):
 
 
 def test_reading_inside_gives_the_bytes(collection):
-    assert collection.read("a/b.jpg") == b"inside"
+    assert collection.read("a/b.jpg") == PICTURE
 
 
 def test_a_source_error_is_one_that_the_command_line_shows():
@@ -73,13 +79,13 @@ def test_a_file_below_a_linked_folder_outside_is_refused(collection, tmp_path):
 
 def test_a_link_within_the_folder_is_followed(collection):
     (collection.root / "link.jpg").symlink_to("a/b.jpg")
-    assert collection.read("link.jpg") == b"inside"
+    assert collection.read("link.jpg") == PICTURE
 
 
 def test_the_root_itself_may_be_reached_through_a_link(collection, tmp_path):
     (tmp_path / "alias").symlink_to(collection.root)
     linked = PhotoCollection(tmp_path / "alias", collection.files, "linked")
-    assert linked.read("a/b.jpg") == b"inside"
+    assert linked.read("a/b.jpg") == PICTURE
 
 
 def test_a_missing_file_is_missing(collection):
@@ -103,3 +109,45 @@ def test_a_link_to_itself_is_one_unreadable_file(collection):
     (collection.root / "loop.jpg").symlink_to("loop.jpg")
     with pytest.raises((OSError, SourceError)):
         collection.read("loop.jpg")
+
+
+def test_of_a_film_nothing_but_its_beginning_is_read(collection):
+    film = collection.root / "film.avi"
+    with film.open("wb") as file:
+        file.write(b"RIFF\0\0\0\0AVI LIST")
+        file.truncate(2**30)
+    with pytest.raises(UnusablePictureError, match="no picture format") as caught:
+        collection.read("film.avi")
+    assert caught.value.status == "not_an_image"
+
+
+def test_an_empty_file_is_read(collection):
+    (collection.root / "empty.jpg").touch()
+    assert collection.read("empty.jpg") == b""
+    assert collection.decoding_bytes("empty.jpg") == 0
+
+
+def test_what_decoding_takes_is_known_from_size_and_header(collection):
+    assert collection.decoding_bytes("a/b.jpg") == len(PICTURE) + BYTES_A_PIXEL * 40 * 60
+    (collection.root / "text").write_bytes(b"no picture")
+    assert collection.decoding_bytes("text") == 10
+    for refused in ("absent.jpg", "../x", "a"):
+        assert collection.decoding_bytes(refused) == 0
+
+
+def test_an_ingested_file_is_decoded_while_it_is_the_same(collection):
+    sha256 = hashlib.sha256(PICTURE).hexdigest()
+    pixels = collection.picture("a/b.jpg", sha256)
+    np.testing.assert_array_equal(pixels, decode_picture(PICTURE).pixels)
+    path = collection.root / "a" / "b.jpg"
+    again = r"since it was ingested: run kedro run --pipelines=ingest,pair again"
+    for other in (PICTURE + b"x", b"", b"no picture"):
+        path.write_bytes(other)
+        with pytest.raises(ProjectError, match=rf"a/b\.jpg has changed {again}"):
+            collection.picture("a/b.jpg", sha256)
+    path.unlink()
+    with pytest.raises(ProjectError, match=rf"a/b\.jpg is gone {again}"):
+        collection.picture("a/b.jpg", sha256)
+    path.mkdir()
+    with pytest.raises(ProjectError, match=r"a/b\.jpg cannot be read any more"):
+        collection.picture("a/b.jpg", sha256)

@@ -9,7 +9,7 @@ from isr_pipeline.sources.folder import list_folder
 def fill(folder, *paths):
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(path.encode())
+        (folder / path).write_bytes(b"BM" + path.encode())
 
 
 def listed(folder):
@@ -32,8 +32,8 @@ def test_every_listed_path_can_be_read(tmp_path):
     fill(tmp_path, "a b/ü.jpg", "c/d.jpg")
     collection = list_folder(tmp_path)
     assert [collection.read(path) for path in collection.files["path"]] == [
-        "a b/ü.jpg".encode(),
-        b"c/d.jpg",
+        "BMa b/ü.jpg".encode(),
+        b"BMc/d.jpg",
     ]
 
 
@@ -77,3 +77,12 @@ def test_a_file_name_that_is_no_text_is_listed_with_escapes(tmp_path):
     fill(tmp_path, "good.jpg")
     (tmp_path / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"")
     assert listed(tmp_path) == ["bad\\udcff.jpg", "good.jpg"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(as_anybody, caplog):
+    fill(as_anybody, "a.jpg", "locked/b.jpg", "open/c.jpg")
+    (as_anybody / "locked").chmod(0)
+    assert listed(as_anybody) == ["a.jpg", "open/c.jpg"]
+    assert caplog.messages == [
+        f"{as_anybody / 'locked'}: Permission denied; what it holds is left out"
+    ]

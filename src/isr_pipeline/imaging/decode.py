@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.exif import ExifError, byte_order, read_directory
@@ -31,6 +32,25 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
 """Formats that are decoded, as Pillow names them. Not among them are formats that Pillow hands to
 another program, such as PostScript."""
+
+BYTES_A_PIXEL = 24
+"""Memory that decoding takes at most, beyond the file: 16-bit grey with a transparent value."""
+
+HEAD_BYTES = 16
+"""How much of a file `format_of` looks at."""
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"RIFF": "WEBP",
+    **dict.fromkeys((b"II", b"MM"), "TIFF"),
+    b"BM": "BMP",
+    # A bitmap without its file header begins with the size of the other one.
+    **{size.to_bytes(4, "little"): "BMP" for size in (12, 16, 40, 52, 56, 64, 108, 124)},
+    b"GIF8": "GIF",
+    **dict.fromkeys((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "JPEG2000"),
+    **{b"P%c" % kind: "PPM" for kind in b"0123456fy"},
+}
+"""How files of each format begin that may be a picture; whether they are one is seen later."""
 
 
 class UnusablePictureError(ValueError):
@@ -86,6 +106,16 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
                 with Image.open(io.BytesIO(data)) as again:
                     again.verify()
     return DecodedPicture(pixels, file_format, mode, rule)
+
+
+def format_of(head: bytes) -> str | None:
+    """The format of the file that begins so, if it can be a picture.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+    """
+    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    return None if found == "WEBP" and head[8:12] != b"WEBP" else found  # but a film or a sound
 
 
 @contextmanager
@@ -155,6 +185,11 @@ def correct_key(image: Image.Image) -> None:
             image.info["transparency"] *= step
 
 
+def white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's grey samples are dark where they are large; Pillow turns those of 8 bits."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
@@ -164,6 +199,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
     rules = []
+    inverted = white_is_zero(image)  # before it is turned, which leaves the tags behind
     if getattr(image, "n_frames", 1) > 1:
         rules.append(f"first of {getattr(image, 'n_frames', 1)} frames")
     if orientation in range(2, 9):
@@ -174,7 +210,8 @@ def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise UnusablePictureError("unsupported", "32-bit integer samples")
-        grey = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+        high = (samples.astype(np.uint32) >> 8).astype(np.uint8)
+        grey = Image.fromarray(~high if inverted else high)
         if "transparency" in image.info:
             opaque = samples != image.info["transparency"]
             grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * np.uint8(255)))

@@ -71,6 +71,21 @@ JPEG_ROOM = {"EXIF": 65527, "XMP": 65504, "comment": 65533, "ICC profile": 255 *
 """Bytes of each that JPEG's segments hold."""
 
 
+TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+"""A PNG's chunks of text."""
+
+HELD = MappingProxyType(
+    {
+        "JPEG": {"exif", "icc", "xmp", "iptc", "comment"},
+        "PNG": {"exif", "icc", "xmp", "texts"},
+        "WEBP": {"exif", "icc", "xmp"},
+        "TIFF": {"exif", "icc", "xmp"},
+        "BMP": frozenset[str](),
+    }
+)
+"""What each format keeps beside the samples, of what tells of a picture or of its colours."""
+
+
 class UnwritableError(ValueError):
     """A picture that a format cannot hold."""
 
@@ -181,9 +196,19 @@ def _fitted(samples: Samples, channels: int, deeper: bool) -> Samples:
 
 def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, list[str]]:
     """Extras as a format holds them beside samples of so many channels, and what is missing."""
-    missing = []
+    present = {
+        "EXIF": ("exif", extras.exif),
+        "ICC profile": ("icc", extras.icc),
+        "XMP": ("xmp", extras.xmp),
+        "IPTC": ("iptc", extras.iptc),
+        "comment": ("comment", extras.comment),
+        "texts": ("texts", [c for name, c in extras.chunks if name in TEXTS and not _is_xmp(c)]),
+    }
+    missing = [
+        name for name, (key, value) in present.items() if value and key not in HELD[file_format]
+    ]
     icc = extras.icc
-    if icc is not None:
+    if icc is not None and "icc" in HELD[file_format]:
         icc = fitting(icc, channels)
         if icc is None:
             missing.append("ICC profile")
@@ -206,6 +231,10 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         extras = replace(extras, dpi=None)
         missing.append("resolution")
     return extras, missing
+
+
+def _is_xmp(text: bytes) -> bool:
+    return text.startswith(b"XML:com.adobe.xmp\0")
 
 
 def turned(samples: Samples, extras: Extras) -> tuple[Samples, Extras]:
@@ -279,7 +308,6 @@ class _PngWriter:
     """PNG, third edition (W3C, 2025): each row filtered by what leaves the smallest sum."""
 
     COLOUR = MappingProxyType({1: 0, 2: 4, 3: 2, 4: 6})  # by channels
-    TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"tIME"})
 
     def __init__(
         self, file: BinaryIO, size: tuple[int, int], channels: int, depth: int, extras: Extras
@@ -290,9 +318,9 @@ class _PngWriter:
         file.write(b"\x89PNG\r\n\x1a\n")
         kind = (8 * depth, self.COLOUR[channels], 0, 0, 0)
         self._chunk(b"IHDR", struct.pack(">LLBBBBB", *size, *kind))
-        texts = [(name, data) for name, data in extras.chunks if name in self.TEXTS]
+        behind = [(name, data) for name, data in extras.chunks if name in (*TEXTS, b"tIME")]
         for name, content in extras.chunks:
-            if name not in self.TEXTS:  # what says how colours are meant goes first
+            if name not in (*TEXTS, b"tIME"):  # what says how colours are meant goes first
                 self._chunk(name, content)
         if extras.icc is not None:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(extras.icc))
@@ -302,9 +330,9 @@ class _PngWriter:
             self._chunk(b"pHYs", struct.pack(">LLB", *extras.aspect, 0))
         if extras.exif is not None:
             self._chunk(b"eXIf", extras.exif)
-        for name, content in texts:
+        for name, content in behind:
             self._chunk(name, content)
-        if extras.xmp is not None and not any(c.startswith(b"XML:com.adobe") for _, c in texts):
+        if extras.xmp is not None and not any(_is_xmp(c) for _, c in behind):
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + extras.xmp)
 
     def write(self, rows: Samples) -> None:

@@ -32,6 +32,7 @@ from isr_pipeline.imaging.decode import (
     cmyk_to_rgb,
     correct_key,
     open_image,
+    white_is_zero,
 )
 from isr_pipeline.imaging.exif import (
     ICC_PROFILE,
@@ -241,7 +242,7 @@ def _deep_samples(image: Image.Image, data: bytes) -> Samples:
     tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
     if image.mode.startswith("I"):
         samples = samples_of(image)
-        return np.uint16(65535) - samples if tags.get(262) == 0 else samples
+        return np.uint16(65535) - samples if white_is_zero(image) else samples
     if image.mode == "CMYK":
         raise UnusablePictureError("unsupported", "16-bit CMYK samples")
     import cv2

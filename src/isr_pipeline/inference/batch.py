@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging import encode
-from isr_pipeline.imaging.decode import UnusablePictureError
+from isr_pipeline.imaging.decode import HEAD_BYTES, UnusablePictureError, format_of
 from isr_pipeline.imaging.files import (
     READ,
     Extras,
@@ -35,9 +35,9 @@ from isr_pipeline.imaging.files import (
     read_header,
     read_picture,
 )
-from isr_pipeline.inference import memory
 from isr_pipeline.inference.tiling import largest_window, longest_side
 from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.memory import MemoryGate, show_bytes
 from isr_pipeline.storage.atomic import replace_file
 
 DONE, KEPT, FAILED = "done", "kept", "failed"
@@ -48,21 +48,6 @@ MAXIMUM_MEGAPIXELS = 500.0
 
 _FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
 _READABLE = {*_FORMATS, ".gif"}
-
-_HEAD = 4096
-_MAGIC = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"RIFF": "WEBP",
-    **dict.fromkeys((b"II", b"MM"), "TIFF"),
-    b"BM": "BMP",
-    # A bitmap without its file header begins with the size of the other one.
-    **{size.to_bytes(4, "little"): "BMP" for size in (12, 16, 40, 52, 56, 64, 108, 124)},
-    b"GIF8": "GIF",
-    **dict.fromkeys((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "JPEG2000"),
-    **{b"P%c" % kind: "PPM" for kind in b"0123456fy"},
-}
-"""How files of each format begin that may be a picture; whether they are one is seen later."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +252,7 @@ def _result_name(source: Path, file_format: str | None) -> str:
     if file_format is None and present is None and source.suffix.lower() != ".gif":
         try:
             with _open_regular(source) as file:
-                file_format = _format_of(file.read(_HEAD))
+                file_format = format_of(file.read(HEAD_BYTES))
         except (OSError, UnusablePictureError):
             file_format = None
         if file_format is None:
@@ -410,11 +395,6 @@ def _open_regular(path: Path) -> BinaryIO:
     return file
 
 
-def _format_of(head: bytes) -> str | None:
-    """The format of the file that begins so, if it can be a picture."""
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
-
-
 def _stored_size(path: Path) -> tuple[int, int]:
     """The longer and the shorter side of a picture file, from its header."""
     with _open_regular(path) as file, warnings.catch_warnings():
@@ -450,8 +430,8 @@ def check_room(upscaler: Upscaler, what: str, held: int) -> None:
     """
     if upscaler.window(held) == 0:
         raise ProjectError(
-            f"{what} needs {memory.show_bytes(upscaler.needed(held))} of memory, "
-            f"{memory.show_bytes(upscaler.max_memory)} are allowed: raise --max-memory"
+            f"{what} needs {show_bytes(upscaler.needed(held))} of memory, "
+            f"{show_bytes(upscaler.max_memory)} are allowed: raise max_memory (--max-memory)"
         )
 
 
@@ -468,8 +448,8 @@ def read_whole(path: Path, most: float = float("inf")) -> bytes:
     """
     with _open_regular(path) as file:
         before = os.fstat(file.fileno())
-        head = file.read(_HEAD)
-        if head and _format_of(head) is None:
+        head = file.read(HEAD_BYTES)
+        if head and format_of(head) is None:
             raise UnusablePictureError("not_an_image", "no picture format that is read here")
         file.seek(0)
         data = file.read(before.st_size) if before.st_size <= most else b""
@@ -494,36 +474,6 @@ class _Job:
     failed: bool = False
 
 
-class _Gate:
-    """Lets pictures in as long as all that are inside fit into a budget; one always may."""
-
-    def __init__(self, budget: int) -> None:
-        self._budget, self._used, self._open = budget, 0, True
-        self._changed = threading.Condition()
-
-    def take(self, cost: int, held: int = 0) -> bool:
-        """Wait for room for `cost` in all, of which `held` was taken; False when work stopped."""
-
-        def has_room() -> bool:
-            others = self._used - held
-            return not self._open or others == 0 or others + cost <= self._budget
-
-        with self._changed:
-            self._changed.wait_for(has_room)
-            self._used += cost - held
-            return self._open
-
-    def give(self, cost: int) -> None:
-        with self._changed:
-            self._used -= cost
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
-
-
 class _InterruptedError(Exception):
     """Travels to the writer in place of the rows that will not come."""
 
@@ -538,7 +488,7 @@ class _Run:
     ) -> None:
         self._tasks, self._upscaler, self._overwrite = tasks, upscaler, overwrite
         self._report = report
-        self._gate = _Gate(upscaler.allowance - upscaler.reserve)
+        self._gate = MemoryGate(upscaler.allowance - upscaler.reserve)
         self._decoded: Queue[_Job | None] = Queue(AHEAD)
         self._to_write: Queue[_Job | None] = Queue(AHEAD)
         self._stopped = False  # nothing more is begun
@@ -762,7 +712,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):
-        return "not enough memory: lower --max-memory"
+        return "not enough memory: lower max_memory (--max-memory)"
     known = isinstance(error, UnusablePictureError | ProjectError | encode.UnwritableError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     return " ".join(text.split())

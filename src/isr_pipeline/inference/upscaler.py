@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from isr_pipeline import memory
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference import colour, memory
+from isr_pipeline.inference import colour
 from isr_pipeline.inference.back_projection import ITERATIONS, REACH, back_project
 from isr_pipeline.inference.colour import hold_mean
 from isr_pipeline.inference.ensemble import self_ensemble
@@ -143,7 +144,7 @@ class Upscaler:
             needed = memory.show_bytes(self.needed(samples.nbytes + held))
             raise ProjectError(
                 f"{width}x{height} needs {needed} to be enlarged, "
-                f"{memory.show_bytes(self.max_memory)} are allowed: raise --max-memory"
+                f"{memory.show_bytes(self.max_memory)} are allowed: raise max_memory (--max-memory)"
             )
         scale = self.scale
         samples = mirrored_out(samples, self.alignment)

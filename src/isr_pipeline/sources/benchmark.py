@@ -83,24 +83,32 @@ def list_benchmarks(root: Path) -> dict[str, Path]:
 
 
 def _list_standard(name: str, folder: Path) -> PhotoCollection:
-    files = [(path.stem, 1, f"HR/{path.name}") for path in _pictures(folder / "HR")]
+    originals = _pictures(name, folder / "HR")
+    files = [(photograph, 1, f"HR/{file}") for photograph, file in originals.items()]
     if not files:
         raise SourceError(f"benchmark set '{name}': {folder / 'HR'} holds no picture")
     for below in sorted(folder.glob("LR_bicubic/X*")):
         if not below.name[1:].isdigit():
             continue
         scale = int(below.name[1:])
-        small = {path.stem: path.name for path in _pictures(below)}
-        for photograph in [name for name, number, _ in files if number == 1]:
+        small = _pictures(name, below)
+        for photograph in originals:
             partner = small.get(photograph) or small.get(f"{photograph}x{scale}")
             if partner:
                 files.append((photograph, scale, f"LR_bicubic/{below.name}/{partner}"))
     return PhotoCollection(folder, pd.DataFrame(files, columns=list(COLUMNS)), str(folder))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    )
+def _pictures(name: str, folder: Path) -> dict[str, str]:
+    """Names of the photographs in a folder of a set, and of their files."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in ENDINGS or path.name.startswith("."):
+            continue
+        former = found.setdefault(path.stem, path.name)
+        if former != path.name:
+            raise SourceError(
+                f"benchmark set '{name}': {folder} holds {former} and {path.name}, two files of "
+                "one photograph: remove one"
+            )
+    return found

@@ -1,11 +1,25 @@
 """A collection of photographs in a folder: what should be there, and safe reading of it."""
 
+import hashlib
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import pandas as pd
+from PIL import Image
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import Picture
+from isr_pipeline.imaging.decode import (
+    BYTES_A_PIXEL,
+    FORMATS,
+    HEAD_BYTES,
+    UnusablePictureError,
+    decode_picture,
+    format_of,
+)
 
 MAXIMUM_BYTES = 2 * 2**30  # of a file; what is larger is no photograph but a film
 COLUMNS = ("photograph", "scale", "path")
@@ -36,8 +50,55 @@ class PhotoCollection:
 
         Raises:
             SourceError: when the path leaves the folder (also through a symbolic link).
+            UnusablePictureError: when the file does not begin as pictures do; it is not read on.
             OSError: when the file is missing or cannot be read.
         """
+        with self._open(path) as file:
+            head = file.read(HEAD_BYTES)
+            if head and format_of(head) is None:
+                raise UnusablePictureError("not_an_image", "no picture format that is read here")
+            return head + file.read()
+
+    def picture(self, path: str, sha256: str) -> Picture:
+        """Decode a file that ingestion found usable.
+
+        Raises:
+            ProjectError: when it is not the file any more that it was then, or is gone.
+        """
+        try:
+            data = self.read(path)
+            problem = "" if hashlib.sha256(data).hexdigest() == sha256 else "has changed"
+        except UnusablePictureError:
+            problem = "has changed"
+        except FileNotFoundError:
+            problem = "is gone"
+        except OSError as error:
+            problem = f"cannot be read any more ({error.strerror or error})"
+        if problem:
+            raise ProjectError(
+                f"{path} {problem} since it was ingested: "
+                "run kedro run --pipelines=ingest,pair again"
+            )
+        # The index has refused what is too large; what it took is not refused again.
+        return decode_picture(data, maximum_megapixels=float("inf")).pixels
+
+    def decoding_bytes(self, path: str) -> int:
+        """Memory that reading and decoding a file will take at most, by its size and header.
+
+        Zero for what `read` refuses.
+        """
+        try:
+            with self._open(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                try:
+                    with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
+                        return size + BYTES_A_PIXEL * image.width * image.height
+                except Exception:  # Pillow raises whatever the format's reader raises
+                    return size
+        except (OSError, SourceError):
+            return 0
+
+    def _open(self, path: str) -> BinaryIO:
         root = self.root.resolve()
         try:
             target = (root / path).resolve() if is_inside(path) else None
@@ -50,7 +111,7 @@ class PhotoCollection:
         size = target.stat().st_size
         if size > MAXIMUM_BYTES:
             raise SourceError(f"'{path}' has {size / 1e9:.1f} GB: too large for a photograph")
-        return target.read_bytes()
+        return target.open("rb")
 
 
 def is_inside(path: str) -> bool:

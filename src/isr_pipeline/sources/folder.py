@@ -1,11 +1,14 @@
 """Anybody's folder of photographs, nested, with any mix of formats."""
 
+import logging
 import os
 from pathlib import Path
 
 import pandas as pd
 
 from isr_pipeline.sources.collection import COLUMNS, PhotoCollection, SourceError
+
+logger = logging.getLogger(__name__)
 
 
 def list_folder(folder: Path) -> PhotoCollection:
@@ -20,7 +23,11 @@ def list_folder(folder: Path) -> PhotoCollection:
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}: give one that holds photographs")
     paths = []
-    for directory, folders, names in os.walk(folder):
+
+    def left_out(error: OSError) -> None:
+        logger.warning("%s: %s; what it holds is left out", error.filename, error.strerror)
+
+    for directory, folders, names in os.walk(folder, onerror=left_out):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [
             (Path(directory) / name).relative_to(folder).as_posix()

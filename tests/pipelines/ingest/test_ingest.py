@@ -1,4 +1,5 @@
 import io
+import time
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from PIL import Image
 
 from conftest import made_photograph
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.pipelines.ingest import nodes
 from isr_pipeline.pipelines.ingest.nodes import index_photographs, summarise_ingestion
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline
 from isr_pipeline.sources.collection import PhotoCollection
@@ -67,6 +70,28 @@ def test_the_second_of_two_equal_pictures_is_a_duplicate_even_in_another_format(
     status, reason = status_of(index, "nested/zcopy.bmp")
     assert status == "duplicate"
     assert "nested/good.png" in reason
+
+
+def test_files_are_decoded_together_only_as_far_as_memory_allows(folder, monkeypatch):
+    for number in range(8):
+        (folder / f"{number}.png").write_bytes(GOOD)
+    photographs = list_folder(folder)
+    inside, most = [], []
+
+    def watched(data, limit):
+        inside.append(data)
+        most[-1] = max(most[-1], len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return decode_picture(data, limit)
+
+    monkeypatch.setattr(nodes, "decode_picture", watched)
+    for room in (1.5, 3.5):
+        most.append(0)
+        budget = room * photographs.decoding_bytes("0.png")
+        monkeypatch.setattr(nodes, "work_budget", lambda budget=budget: budget)
+        index_photographs(photographs, ingest_parameters(workers=8))
+    assert most == [1, 3]
 
 
 def test_a_file_that_went_away_is_missing(folder):

@@ -113,6 +113,15 @@ def test_no_usable_pair_is_an_error_with_the_remedy(own_folder):
         pair_photographs(index, pair_parameters(scales=[3]))
 
 
+def test_photographs_too_small_to_be_reduced_are_an_error_with_the_remedy(own_folder):
+    index = index_photographs(list_folder(own_folder / FOLDER / "high res"), ingest_parameters())
+    parameters = pair_parameters(
+        partners="made", low_res="small", resize=None, scales=[2, 4], reductions=[0.01]
+    )
+    with pytest.raises(ProjectError, match=r"reductions \[0.01\].* 4 pixels a side.* scales"):
+        pair_photographs(index, parameters)
+
+
 def test_a_file_that_changed_since_ingestion_is_named(own_folder):
     photographs = list_kaggle_layout(own_folder)
     parameters = pair_parameters(scales=[2])

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, from_unit, to_unit
+from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.measure import EngineName, Job, measure
 from isr_pipeline.machine import (
@@ -29,6 +30,7 @@ from isr_pipeline.pipelines.benchmark.pairs import (
     BenchmarkPair,
     open_pair,
     photographs_of,
+    unusable_file,
 )
 from isr_pipeline.pipelines.benchmark.parameters import (
     BenchmarkParameters,
@@ -274,13 +276,18 @@ def keep_measurements(
     return {} if parameters.keep_as is None else {parameters.keep_as: benchmark_summary}
 
 
+def _sha256(test_set: BenchmarkSet, path: str) -> str:
+    try:
+        return hashlib.sha256(test_set.photographs.read(path)).hexdigest()
+    except (UnusablePictureError, OSError) as error:
+        raise unusable_file(test_set, path, error) from None
+
+
 def _without(test_set: BenchmarkSet, seen: frozenset[str]) -> BenchmarkSet:
     photographs = test_set.photographs
     originals = photographs.files[photographs.files["scale"] == 1]
     known = {
-        row.photograph
-        for row in originals.itertuples()
-        if hashlib.sha256(photographs.read(row.path)).hexdigest() in seen
+        row.photograph for row in originals.itertuples() if _sha256(test_set, str(row.path)) in seen
     }
     if not known:
         return test_set

@@ -128,10 +128,14 @@ def _read(test_set: BenchmarkSet, photograph: str, scale: int) -> Picture:
     try:
         return decode_picture(test_set.photographs.read(str(path))).pixels
     except (UnusablePictureError, OSError) as error:
-        raise ProjectError(
-            f"benchmark set '{test_set.name}': {path} cannot be used ({error}): "
-            "mend it or remove it"
-        ) from None
+        raise unusable_file(test_set, str(path), error) from None
+
+
+def unusable_file(test_set: BenchmarkSet, path: str, error: Exception) -> ProjectError:
+    """What is to be said of a file that should be a picture of a set."""
+    return ProjectError(
+        f"benchmark set '{test_set.name}': {path} cannot be used ({error}): mend it or remove it"
+    )
 
 
 def _nearest(low_res: Picture, truth: Picture) -> Picture:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, to_uint8
-from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import block_mean
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import Network
@@ -377,7 +376,7 @@ def _input_as_it_is(
 ) -> Picture:
     """The low-resolution file itself where it is as large as the original, else enlarged."""
     if low_res.shape != truth.shape and isinstance(pair.lr_path, str):
-        low_res_file = decode_picture(photographs.read(pair.lr_path)).pixels
+        low_res_file = photographs.picture(pair.lr_path, pair.lr_sha256)
         if low_res_file.shape == truth.shape:
             return low_res_file
     return _enlarge_nearest(low_res, truth)

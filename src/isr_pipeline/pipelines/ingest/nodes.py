@@ -5,10 +5,13 @@ import logging
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.memory import MemoryGate, work_budget
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.progress import map_in_order
 from isr_pipeline.sources.collection import PhotoCollection, SourceError
@@ -27,11 +30,13 @@ def index_photographs(photographs: PhotoCollection, parameters: IngestParameters
         `width`, `height`, `format`, `mode`, `rule` (conversions applied) and `pixels_sha256` of
         the decoded picture, as far as they are known.
     """
+    gate = MemoryGate(work_budget())
 
     def describe(task: Any) -> dict[str, Any]:
         photograph, scale, path = str(task.photograph), int(task.scale), str(task.path)
         place = {"photograph": photograph, "scale": scale, "path": path}
-        return place | _describe_file(photographs, path, scale, parameters)
+        with gate.room(photographs.decoding_bytes(path)):
+            return place | _describe_file(photographs, path, scale, parameters)
 
     files = photographs.files
     rows = list(
@@ -97,6 +102,8 @@ def _describe_file(
     except (OSError, SourceError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return {"status": "unreadable", "reason": reason}
+    except UnusablePictureError as error:
+        return {"status": error.status, "reason": str(error)}
     row.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     try:
         picture = decode_picture(data, parameters.maximum_megapixels)
@@ -109,14 +116,18 @@ def _describe_file(
         format=picture.format,
         mode=picture.mode,
         rule=picture.rule,
-        pixels_sha256=hashlib.sha256(
-            f"{width}x{height}".encode() + picture.pixels.tobytes()
-        ).hexdigest(),
+        pixels_sha256=_pixels_sha256(picture.pixels),
     )
     if scale == 1 and min(height, width) < parameters.minimum_side:
         reason = f"{width}x{height}: the shorter side is under {parameters.minimum_side} pixels"
         return {**row, "status": "too_small", "reason": reason}
     return {**row, "status": USABLE, "reason": None}
+
+
+def _pixels_sha256(pixels: Picture) -> str:
+    result = hashlib.sha256("{1}x{0}".format(*pixels.shape).encode())
+    result.update(np.ascontiguousarray(pixels).data)
+    return result.hexdigest()
 
 
 def _mark_duplicates(rows: list[dict[str, Any]]) -> None:

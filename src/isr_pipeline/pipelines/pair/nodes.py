@@ -1,6 +1,5 @@
 """Pairing: which low-resolution picture belongs to which original, at which scale, for what."""
 
-import hashlib
 import itertools
 import logging
 import math
@@ -13,7 +12,7 @@ from PIL import Image
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
-from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.decode import BYTES_A_PIXEL
 from isr_pipeline.imaging.degradations import block_mean, degrade
 from isr_pipeline.imaging.resampling import imresize
 from isr_pipeline.pipelines.pair.parameters import (
@@ -77,11 +76,23 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
                 row |= {"status": "too_small", "reason": "smaller than the scales' multiple"}
             rows.append(row)
     if not any(row["status"] == USABLE for row in rows):
-        raise ProjectError(
+        raise ProjectError(_none_usable(rows, parameters))
+    return pd.DataFrame(rows)
+
+
+def _none_usable(rows: list[dict[str, Any]], parameters: PairParameters) -> str:
+    if parameters.partners == "files":
+        return (
             "no usable photograph has a usable low-resolution partner at scales "
             f"{parameters.scales}: set pair.partners to 'made', or add the files of low res/"
         )
-    return pd.DataFrame(rows)
+    multiple = math.lcm(*parameters.scales)
+    largest = max((row["width"], row["height"]) for row in rows)
+    return (
+        f"no photograph, of which the largest has {largest[0]}x{largest[1]} pixels at "
+        f"pair.reductions {parameters.reductions}, has {multiple} pixels a side, the least that "
+        f"scales {parameters.scales} divide: give larger ones, fewer scales or larger reductions"
+    )
 
 
 def check_partners(
@@ -102,17 +113,18 @@ def check_partners(
     groups = list(to_check.groupby("hr_path", sort=False))
 
     def check(group: tuple[Any, pd.DataFrame]) -> list[tuple[Any, dict[str, Any]]]:
-        original = _read(photographs, str(group[0]), str(group[1]["hr_sha256"].iloc[0]))
+        original = photographs.picture(str(group[0]), str(group[1]["hr_sha256"].iloc[0]))
         results = []
         for pair in group[1].itertuples():
-            low_res = _read(photographs, str(pair.lr_path), str(pair.lr_sha256))
+            low_res = photographs.picture(str(pair.lr_path), str(pair.lr_sha256))
             expected = degrade(original, int(pair.scale), parameters.degradation)
             results.append(
                 (pair.Index, _agreement(low_res, expected, int(pair.scale), parameters.agreement))
             )
         return results
 
-    for results in map_in_order(check, groups, len(groups), "checking partners"):
+    workers = _threads(to_check) if len(to_check) else 1
+    for results in map_in_order(check, groups, len(groups), "checking partners", workers):
         for row, findings in results:
             for column, value in findings.items():
                 pairs.loc[row, column] = value
@@ -169,14 +181,14 @@ def store_pictures(
 
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:
         photograph, rows = str(group[0]), group[1]
-        original = _read(photographs, rows["hr_path"].iloc[0], rows["hr_sha256"].iloc[0])
+        original = photographs.picture(rows["hr_path"].iloc[0], rows["hr_sha256"].iloc[0])
         original = _prepare_original(original, float(rows["reduction"].iloc[0]), parameters)
         pictures = [StoredPicture(photograph, 1, original)]
         for row in rows.itertuples(index=False):
             if row.lr_path is None or pd.isna(row.lr_path):
                 low_res = degrade(original, int(row.scale), parameters.degradation)
             else:
-                low_res = _read(photographs, row.lr_path, row.lr_sha256)
+                low_res = photographs.picture(row.lr_path, row.lr_sha256)
                 if parameters.low_res == "pixelated":
                     low_res = _resize_nearest(low_res, parameters.resize)
                 elif low_res.shape == original.shape:
@@ -185,12 +197,16 @@ def store_pictures(
         return pictures
 
     def pictures() -> Iterator[StoredPicture]:
-        largest = 3 * int((usable["height"] * usable["width"]).max())
-        workers = threads_for(8 * largest)  # decoding, and the pictures that wait to be written
-        for loaded in map_in_order(load, groups, len(groups), "storing pictures", workers):
+        for loaded in map_in_order(load, groups, len(groups), "storing pictures", _threads(usable)):
             yield from loaded
 
     return PictureStream(work, pictures(), _room_for(usable))
+
+
+def _threads(pairs: pd.DataFrame) -> int:
+    """For decoding the largest original with its partners, or for pictures that wait in line."""
+    pixels = pairs["height"] * pairs["width"] / pairs["reduction"] ** 2
+    return threads_for(BYTES_A_PIXEL * float(pixels.max()))
 
 
 def _room_for(usable: pd.DataFrame) -> int:
@@ -227,16 +243,6 @@ def _partner(partner: Any, original: Any, scale: int) -> dict[str, Any]:
             f"{expected[1]}x{expected[0]} (pixelated) or {small[1]}x{small[0]} (small)",
         }
     return found
-
-
-def _read(photographs: PhotoCollection, path: str, sha256: str) -> Picture:
-    data = photographs.read(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ProjectError(
-            f"{path} has changed since it was ingested: run kedro run --pipelines=ingest,pair again"
-        )
-    # The index has refused what is too large; what it took is not refused again.
-    return decode_picture(data, maximum_megapixels=float("inf")).pixels
 
 
 def _agreement(
