@@ -103,7 +103,7 @@ def main() -> None:
 
 def default_models(degradation: str) -> list[str]:
     """The champion and the shipped weights for x2; fresh networks where there are neither."""
-    names = ["champion"] if find_champion(Path.cwd(), SCALE) else []
+    names = ["champion"] if find_champion(Path.cwd(), SCALE, degradation) else []
     shipped = [
         card.name
         for card in weights.available()

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+PIXELATED = "report"
+"""Protocol of networks whose input was enlarged before, to the size of the result."""
+
 
 @dataclass(frozen=True)
 class Champion:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import made_photograph
+from inference.exported import shaken_network
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import to_unit
 from isr_pipeline.inference import engines
@@ -120,6 +121,15 @@ def test_auto_takes_the_graph_beside_the_network(subpixel, tmp_path, monkeypatch
     assert open_engine(file, 2).name == "openvino"
     assert open_engine(subpixel.folder / "x2.xml", 2).name == "openvino"
     assert open_engine(subpixel.network, 2).name == "keras"
+    for graph in subpixel.folder.glob("x2.*"):  # beside another network it is not its own
+        (tmp_path / graph.name).write_bytes(graph.read_bytes())
+    shaken_network("subpixel", [2], seed=7).save(tmp_path / "network.keras")
+    assert open_engine(tmp_path / "network.keras", 2).name == "keras"
+    with pytest.raises(ProjectError, match=r"no OpenVINO graph of .*network\.keras"):
+        open_engine(tmp_path / "network.keras", 2, "openvino")
+    (tmp_path / "network.keras").write_bytes(file.read_bytes())
+    assert open_engine(tmp_path / "network.keras", 2).name == "openvino"
+    (tmp_path / "x2.xml").unlink()
     alone = tmp_path / "alone.keras"
     alone.write_bytes(file.read_bytes())
     assert open_engine(alone, 2).name == "keras"
@@ -127,8 +137,9 @@ def test_auto_takes_the_graph_beside_the_network(subpixel, tmp_path, monkeypatch
     assert open_engine(card, 2).name == "openvino"
     monkeypatch.setattr(engines, "openvino_is_installed", lambda: False)
     assert open_engine(card, 2).name == "keras"
-    with pytest.raises(ProjectError, match=r"pip install 'isr_pipeline\[openvino\]'"):
-        open_engine(file, 2, "openvino")
+    for source in (file, card):
+        with pytest.raises(ProjectError, match=r"pip install 'isr_pipeline\[openvino\]'"):
+            open_engine(source, 2, "openvino")
 
 
 def test_what_cannot_be_run_is_said(subpixel, autoencoder, tmp_path):

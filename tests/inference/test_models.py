@@ -53,6 +53,32 @@ def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):
     assert "newer" in choose("champion", 2, "bicubic", no_weights.working).description
 
 
+def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
+    def crowned(name, degradation, scales, age):
+        place = write_champion(no_weights.working, name, degradation, scales)
+        time = place.stat().st_mtime - age
+        os.utime(place / "record.json", (time, time))
+        return place / "network.keras"
+
+    real = crowned("real", "realistic", [2, 4], 30)
+    older = crowned("older", "unsplash", [2, 6], 20)
+    newer = crowned("newer", "unsplash", [2, 4], 10)
+    crowned("report", "report", [2, 4, 6], 0)  # takes pictures that were enlarged before
+    folder = no_weights.working
+    for wanted in (None, "champion"):
+        assert choose(wanted, 2, "realistic", folder).model == real
+        assert choose(wanted, 2, "unsplash", folder).model == newer
+        assert choose(wanted, 6, "unsplash", folder).model == older
+        assert choose(wanted, 2, "bicubic", folder).model == newer
+    with pytest.raises(ProjectError, match="no champion for scale 3"):
+        choose("champion", 3, "unsplash", folder)
+    assert [row[:3] for row in table(folder)[1:]] == [
+        ("champion", "x2 x4", "unsplash"),
+        ("champion", "x6", "unsplash"),
+        ("champion", "x2 x4", "realistic"),
+    ]
+
+
 def test_a_file_or_a_champions_folder_can_be_named(no_weights):
     place = write_champion(no_weights.working, "photos", "bicubic", [2])
     for name in (place, place / "network.keras"):

@@ -1,12 +1,14 @@
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.networks import NETWORKS, at_scale, build_network, scales_of
+from isr_pipeline.networks import NETWORKS, at_scale, build_network, load_keras_file, scales_of
 from isr_pipeline.networks.cost import (
     describe_layers,
     multiply_adds_per_pixel,
@@ -133,6 +135,34 @@ def test_an_odd_size_changes_nothing_but_the_border():
     even, odd = np.asarray(network(large)), np.asarray(network(large[:, :47, :47]))
     inside = (slice(None), slice(0, 60), slice(0, 60))
     assert np.abs(even[inside] - odd[inside]).max() < 1e-5
+
+
+def test_a_file_that_is_no_network_of_ours_is_named(tmp_path):
+    whole = tmp_path / "whole.keras"
+    build_network("subpixel", [2], size="tiny", branches=False).save(whole)
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(whole.read_bytes()[:-500])
+    with pytest.raises(ProjectError, match=r"cut\.keras is damaged, or no \.keras file"):
+        load_keras_file(cut)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(cut, "w") as target:
+        for name in ("metadata.json", "config.json"):
+            target.writestr(name, source.read(name))
+        target.writestr("model.weights.h5", b"no weights")
+    with pytest.raises(
+        ProjectError, match=r"cut\.keras cannot be loaded as a network: ."
+    ) as caught:
+        load_keras_file(cut)
+    assert "\n" not in str(caught.value)
+    foreign = tmp_path / "foreign.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]).save(foreign)
+    with pytest.raises(ProjectError, match=r"foreign\.keras is no network of this project"):
+        load_keras_file(foreign)
+    unsafe = tmp_path / "unsafe.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)]).save(unsafe)
+    with pytest.raises(ProjectError, match=r"unsafe\.keras cannot be loaded .*ambda"):
+        load_keras_file(unsafe)
+    with pytest.raises(ProjectError, match=r"there is no network .*nothing\.keras"):
+        load_keras_file(tmp_path / "nothing.keras")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

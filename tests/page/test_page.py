@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from conftest import PROJECT, made_photograph
+from inference.doubles import write_champion
 from inference.exported import shaken_network
 from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.page import available_networks
 
 pytest.importorskip("uvicorn", reason="the extra page is not installed")
 pytest.importorskip("fastapi", reason="the extra page is not installed")
@@ -98,6 +100,15 @@ def test_what_cannot_be_done_is_refused(site, path, data, headers, expected, rea
     assert (status, reason in answer) == (expected, True), answer
 
 
+def test_an_upload_that_breaks_off_is_no_error_of_the_page(site):
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        head = f"POST {CHAMPION} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+        connection.sendall(head.encode() + b"half a picture")
+    time.sleep(0.5)
+    assert ask(site, "/networks")[0] == 200
+    assert "Traceback" not in (site.folder / "server.log").read_text()
+
+
 def test_a_new_champion_takes_the_former_ones_place(site):
     file = io.BytesIO()
     Image.fromarray(made_photograph(24, 32, seed=3)).save(file, "PNG")
@@ -113,6 +124,22 @@ def test_a_new_champion_takes_the_former_ones_place(site):
     finally:
         (champion / "network.keras").write_bytes(network)
         (champion / "record.json").write_bytes(record)
+
+
+def test_the_champion_of_each_degradation_is_offered_and_none_of_the_report(tmp_path):
+    for name, degradation, scales, age in (
+        ("bicubic", "bicubic", [2], 30),
+        ("older", "unsplash", [2, 6], 20),
+        ("newer", "unsplash", [2, 4], 10),
+        ("report", "report", [2, 4, 6], 0),
+    ):
+        record = write_champion(tmp_path, name, degradation, scales) / "record.json"
+        os.utime(record, (record.stat().st_mtime - age,) * 2)
+    offered = [n for n in available_networks(tmp_path) if n["network"] == "champion"]
+    assert [(n["degradation"], n["scales"]) for n in offered] == [
+        ("unsplash", [2, 4, 6]),
+        ("bicubic", [2]),
+    ]
 
 
 def test_a_taken_port_and_a_missing_extra_are_one_line(site):

@@ -4,11 +4,13 @@ Both take and give the same numbers (see `Engine`). OpenVINO needs the network's
 and `x2.bin`, see `inference.export`) and then neither Keras nor TensorFlow.
 """
 
+import hashlib
 import importlib.util
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,9 @@ FloatBatch = NDArray[np.float32]
 Precision = Literal["auto", "float32", "bfloat16"]
 FACTS = "isr_pipeline"
 """Where an exported graph says what it is: `scale`, `radius` and `alignment`."""
+NETWORK, NETWORK_SHA256 = "network.keras", "network_sha256"
+"""The file that a graph lies beside when it is exported, and where the graph says which that was:
+beside another network it is not that network's."""
 
 
 class Card(Protocol):
@@ -108,6 +113,12 @@ class KerasEngine:
         return np.asarray(self._model.predict_on_batch(lr), np.float32)
 
 
+_NOT_INSTALLED = (
+    "the engine openvino is not installed: pip install 'isr_pipeline[openvino]', "
+    "or choose the engine keras"
+)
+
+
 class OpenVinoEngine:
     """An exported graph on OpenVINO's CPU device. See `Engine` for the attributes.
 
@@ -132,10 +143,7 @@ class OpenVinoEngine:
         self, graph: Path, scale: int, precision: Precision = "auto", threads: int = 0
     ) -> None:
         if not openvino_is_installed():
-            raise ProjectError(
-                "the engine openvino is not installed: pip install 'isr_pipeline[openvino]', "
-                "or choose the engine keras"
-            )
+            raise ProjectError(_NOT_INSTALLED)
         openvino = import_openvino()
         core = openvino.Core()
         weights = graph.with_suffix(".bin")
@@ -192,7 +200,8 @@ def open_engine(
         source: shipped weights, a `.keras` file, an exported `.xml` graph, or a Keras model.
         scale: the integer factor.
         engine: `auto` is openvino where it is installed and the source has a graph for the scale
-            (a `.keras` file has it beside itself, as `x2.xml`), else keras.
+            (a `.keras` file has it beside itself, as `x2.xml`, if that was made from this very
+            file), else keras.
         precision: see the engines.
 
     Raises:
@@ -204,6 +213,8 @@ def open_engine(
         if isinstance(source, Path) and source.suffix == ".xml":
             engine = "openvino"
     if engine == "openvino":
+        if graph is None and not openvino_is_installed():
+            raise ProjectError(_NOT_INSTALLED)
         if graph is None:
             raise ProjectError(
                 f"there is no OpenVINO graph of {_label(source)} for scale {scale}: "
@@ -233,13 +244,27 @@ def _graph(source: "Card | Path | keras.Model", scale: int) -> Path | None:
         if source.suffix == ".xml":
             return source
         beside = source.with_name(name)
-        return beside if beside.is_file() else None
+        return beside if beside.is_file() and _network_of(beside) == file_sha256(source) else None
     if not _is_card(source):
         return None
     if scale not in source.scales or not openvino_is_installed():
         return None
     source.path(f"x{scale}.bin")
     return source.path(name)
+
+
+def _network_of(graph: Path) -> str | None:
+    """SHA-256 of the file whose network an exported graph is, as far as it says so."""
+    try:
+        found = ElementTree.parse(graph).find(f"rt_info/{FACTS}/{NETWORK_SHA256}")
+    except (OSError, ElementTree.ParseError):
+        return None
+    return None if found is None else found.get("value")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _network(source: "Card | Path | keras.Model", scale: int) -> "keras.Model":

@@ -15,7 +15,15 @@ import numpy as np
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import FloatPicture, to_unit
 from isr_pipeline.imaging.resampling import BICUBIC_REACH, bicubic_phases
-from isr_pipeline.inference.engines import FACTS, FloatBatch, OpenVinoEngine, import_openvino
+from isr_pipeline.inference.engines import (
+    FACTS,
+    NETWORK,
+    NETWORK_SHA256,
+    FloatBatch,
+    OpenVinoEngine,
+    file_sha256,
+    import_openvino,
+)
 from isr_pipeline.networks import import_keras
 from isr_pipeline.quiet import quiet
 from isr_pipeline.storage.atomic import replace_file
@@ -55,7 +63,8 @@ def export_openvino(network: "keras.Model", scale: int, path: Path) -> None:
     Weights are rounded to half precision. The interpolated picture is made by a transposed
     convolution, which OpenVINO leaves in float32 when it computes the others in bfloat16: their
     part, the correction, is small, and its errors are smaller still. The graph carries its scale,
-    receptive radius and alignment, so that it can be tiled without the network.
+    receptive radius and alignment, so that it can be tiled without the network. It is bound to the
+    `network.keras` beside it, if one lies there: `engines.open_engine` takes it for no other.
 
     Raises:
         ProjectError: when the network has no output for the scale or OpenVINO is not installed.
@@ -74,6 +83,8 @@ def export_openvino(network: "keras.Model", scale: int, path: Path) -> None:
         model.outputs[0].tensor.set_names({f"sr_x{scale}"})
         for key, value in _facts(network, scale).items():
             model.set_rt_info(value, [FACTS, key])
+        if path.with_name(NETWORK).is_file():
+            model.set_rt_info(file_sha256(path.with_name(NETWORK)), [FACTS, NETWORK_SHA256])
         model.validate_nodes_and_infer_types()
         halved = Path(folder) / "halved.xml"
         openvino.save_model(model, halved, compress_to_fp16=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isr_pipeline.champion import PIXELATED
 from isr_pipeline.errors import ProjectError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Source:
         degradation: what it was trained against, as far as that is known.
         record: a champion's own.
         written: when a champion's was, in seconds since 1970.
+        scales: a champion's.
     """
 
     model: "Card | Path"
@@ -30,6 +32,7 @@ class Source:
     degradation: str | None
     record: dict[str, Any] = field(default_factory=dict)
     written: float = 0.0
+    scales: tuple[int, ...] = ()
 
 
 def choose(model: str | Path | None, scale: int, degradation: str, folder: Path) -> Source:
@@ -37,9 +40,9 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
 
     Args:
         model: name of shipped weights such as `subpixel-small`; `champion`; a `.keras` or exported
-            `.xml` file or a champion's folder; or None. Without a choice it is the champion of the
-            working folder if it was trained for this scale and degradation, else the shipped
-            weights for them, else any champion for the scale.
+            `.xml` file or a champion's folder; or None. Without a choice it is the working
+            folder's champion for this scale and degradation (of several the one crowned last),
+            else the shipped weights for them, else any champion for the scale.
         scale: the integer factor.
         degradation: `bicubic`, `unsplash` or `realistic`.
         folder: the working folder.
@@ -50,7 +53,7 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
     from isr_pipeline import weights
 
     if model is None:
-        champion = find_champion(folder, scale)
+        champion = find_champion(folder, scale, degradation)
         if champion is not None and champion.degradation == degradation:
             return champion
         try:
@@ -62,7 +65,7 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
                 f"{error}; and no champion in {folder}: kedro run trains one"
             ) from None
     if str(model) == CHAMPION:
-        champion = find_champion(folder, scale)
+        champion = find_champion(folder, scale, degradation)
         if champion is None:
             raise ProjectError(
                 f"no champion for scale {scale} in {folder / 'data' / '06_models'}: "
@@ -84,30 +87,48 @@ def _shipped(card: "Card") -> Source:
     return Source(card, text, card.degradation)
 
 
-def find_champion(folder: Path, scale: int | None = None) -> Source | None:
-    """The champion that was crowned last in a project's folder, if it has the scale."""
-    found: list[tuple[float, Path, dict[str, Any]]] = []
+def find_champion(folder: Path, scale: int, degradation: str) -> Source | None:
+    """A project's champion for a scale: for the degradation if there is one, else any.
+
+    Of several, in different environments, it is the one crowned last.
+    """
+    able = [source for source in _champions(folder) if scale in source.scales]
+    suiting = [source for source in able if source.degradation == degradation]
+    return next(iter(suiting + able), None)
+
+
+def champions(folder: Path) -> list[tuple[Source, list[int]]]:
+    """A project's champions, the one crowned last first, and the scales that it is chosen for."""
+    found, taken = [], set()
+    for source in _champions(folder):
+        scales = [s for s in source.scales if (s, source.degradation) not in taken]
+        taken |= {(scale, source.degradation) for scale in scales}
+        if scales:
+            found.append((source, scales))
+    return found
+
+
+def _champions(folder: Path) -> list[Source]:
+    """All champions that can enlarge, the one crowned last first."""
+    found = []
     for path in folder.glob("data/06_models/*/champion/record.json"):
         try:
             record = json.loads(path.read_text())
-            whole = all(key in record for key in ("network", "protocol", "psnr_rgb"))
-            if whole and (scale is None or f"x{scale}" in record["psnr_rgb"]):
-                found.append((path.stat().st_mtime, path.parent, record))
-        except (OSError, ValueError, TypeError):
+            scales = sorted(int(name.removeprefix("x")) for name in record["psnr_rgb"])
+            network, degradation = str(record["network"]), str(record["protocol"])
+            written = path.stat().st_mtime
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue  # half a champion is none
-    if not found:
-        return None
-    written, place, record = max(found)
-    scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
-    degradation = str(record.get("protocol"))
-    return Source(
-        _exported(place, record) / "network.keras",
-        f"{record['network']}, the champion of {place.parent.name} "
-        f"for {degradation} pictures ({scores})",
-        degradation,
-        record,
-        written,
-    )
+        if degradation == PIXELATED:
+            continue  # it takes pictures that are as large as its result
+        place = path.parent
+        scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
+        description = (
+            f"{network}, the champion of {place.parent.name} for {degradation} pictures ({scores})"
+        )
+        model = _exported(place, record) / "network.keras"
+        found.append(Source(model, description, degradation, record, written, tuple(scales)))
+    return sorted(found, key=lambda source: source.written, reverse=True)
 
 
 def _exported(champion: Path, record: dict[str, Any]) -> Path:
@@ -126,19 +147,18 @@ def table(folder: Path) -> list[tuple[str, ...]]:
     """What is available, as rows for a terminal, the heading first.
 
     Args:
-        folder: the working folder, whose champion comes first.
+        folder: the working folder, whose champions come first.
     """
     from isr_pipeline import weights
 
     rows: list[tuple[str, ...]] = [("model", "scales", "degradation", "parameters", "scores")]
-    champion = find_champion(folder)
-    if champion is not None:
+    for champion, scales in champions(folder):
         record = champion.record
         rows.append(
             (
                 CHAMPION,
-                " ".join(sorted(record["psnr_rgb"])),
-                str(record["protocol"]),
+                " ".join(f"x{scale}" for scale in scales),
+                str(champion.degradation),
                 f"{record['parameters']:,}" if "parameters" in record else "",
                 ", ".join(
                     f"{record.get('split', 'test')} {name} {v:.2f} dB RGB"

@@ -8,10 +8,12 @@ Nothing here is imported before it is needed: Keras takes seconds to load.
 """
 
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.quiet import quiet
 
 if TYPE_CHECKING:
@@ -40,13 +42,30 @@ def import_keras() -> None:
 
 
 def load_keras_file(path: Path) -> "keras.Model":
-    """Load a network from a `.keras` file without executing anything in it (`safe_mode`)."""
+    """Load a network from a `.keras` file without executing anything in it (`safe_mode`).
+
+    Raises:
+        ProjectError: when the file is not there, damaged, or holds no network of ours.
+    """
+    if not path.is_file():
+        raise ProjectError(f"there is no network {path}")
+    if not zipfile.is_zipfile(path):  # Keras would say that there is no file
+        raise ProjectError(f"{path} is damaged, or no .keras file: write or fetch it again")
     import_keras()
     import keras
 
     import isr_pipeline.networks.layers  # noqa: F401  registers the layers
 
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever zip, JSON, HDF5 and its layers do
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ProjectError(f"{path} cannot be loaded as a network: {reason}") from error
+    if not scales_of(network):
+        raise ProjectError(
+            f"{path} is no network of this project: it has no output such as {output_name(2)}"
+        )
+    return network
 
 
 def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Model":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.encoded import upscale_encoded
-from isr_pipeline.inference.models import CHAMPION, find_champion
+from isr_pipeline.inference.models import CHAMPION, champions, find_champion
 from isr_pipeline.inference.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
     from fastapi import FastAPI, Request, Response
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
 
     app = FastAPI(openapi_url=None)
     # Another site's script could reach this address under a name of its own.
@@ -70,7 +71,7 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
         return Upscaler(network, scale, degradation)
 
     def upscaler(network: str, scale: int, degradation: str) -> Upscaler:
-        champion = find_champion(folder, scale) if network == CHAMPION else None
+        champion = find_champion(folder, scale, degradation) if network == CHAMPION else None
         written = champion.written if champion else 0.0  # another one is opened anew
         return opened(network, scale, degradation, written)
 
@@ -97,10 +98,13 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
         if not any(n.items() >= wanted.items() and scale in n["scales"] for n in offered()):
             return refusal("there is no such network: choose one of the list", 400)
         data = bytearray()
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > LARGEST_FILE:
-                return refusal(f"the file is larger than {LARGEST_FILE >> 20} MiB", 413)
+        try:
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > LARGEST_FILE:
+                    return refusal(f"the file is larger than {LARGEST_FILE >> 20} MiB", 413)
+        except ClientDisconnect:  # the page was closed midway
+            return refusal("the upload broke off", 400)
 
         def work() -> bytes:
             chosen = upscaler(network, scale, degradation)
@@ -126,28 +130,24 @@ HEADERS = {
 
 def available_networks(folder: Path) -> list[dict[str, Any]]:
     """What can be chosen: `network`, `degradation`, `scales` and a `label` each, the best first."""
-    champion = find_champion(folder)
-    found = []
-    if champion is not None:
-        scales = sorted(int(name.removeprefix("x")) for name in champion.record["psnr_rgb"])
-        found.append((CHAMPION, str(champion.degradation), scales))
+    # Sets of one scale each are one choice.
+    merged: dict[tuple[str, str], set[int]] = {}
+    for champion, scales in champions(folder):
+        merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
     order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
     cards = sorted(
         weights.available(),
         # Pictures from the wild come first: they are what people drop.
         key=lambda card: (card.degradation != "realistic", order.get(card.name, len(order))),
     )
-    # Sets of one scale each are one choice.
-    merged: dict[tuple[str, str], set[int]] = {}
     for card in cards:
         merged.setdefault((card.name, card.degradation), set()).update(card.scales)
-    found += [(name, kind, sorted(scales)) for (name, kind), scales in merged.items()]
     return [
         {
             "network": name,
             "degradation": degradation,
-            "scales": scales,
+            "scales": sorted(scales),
             "label": f"{name}, for {degradation} pictures",
         }
-        for name, degradation, scales in found
+        for (name, degradation), scales in merged.items()
     ]

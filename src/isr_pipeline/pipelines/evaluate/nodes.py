@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from isr_pipeline.champion import Champion
+from isr_pipeline.champion import PIXELATED, Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.degradations import block_mean
@@ -322,7 +322,7 @@ def digest_of_test(chosen: pd.DataFrame, pictures: PictureStore) -> str:
 
 def protocol_of(pair: Any) -> str:
     """The degradation, or `report` for pixelated input that is as large as the output."""
-    return "report" if int(pair.enlargement) == 1 else str(pair.degradation)
+    return PIXELATED if int(pair.enlargement) == 1 else str(pair.degradation)
 
 
 def _predictions(
