@@ -49,21 +49,21 @@ def test_a_data_set_is_named_with_its_digest(run):
     assert "photograph" in inputs[0].dataset.schema
 
 
-def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run):
-    assert tracking.find_champion("isr_test") is None
+def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run, tmp_path):
+    assert tracking.find_champion("isr_test", tmp_path) is None
     network = build_network("autoencoder", [2], **SIZES)
     for score in (30.0, 31.0):
         record = {"score": score, "test_digest": "abc", "new": True}
         with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id):
             tracking.register_network("isr_test", network)
             tracking.crown_champion("isr_test", network, record)
-    path, record = tracking.find_champion("isr_test")
-    assert path.suffix == ".keras"
+    path, record = tracking.find_champion("isr_test", tmp_path)
+    assert (path.suffix, path.is_relative_to(tmp_path)) == (".keras", True)
     assert record.pop("registry") == tracking.registry()
     assert record == {"score": 31.0, "test_digest": "abc", "new": True, "version": 2}
     with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id):
         tracking.register_network("isr_test", network)  # one that does not win
-    assert tracking.find_champion("isr_test")[1]["version"] == 2
+    assert tracking.find_champion("isr_test", tmp_path)[1]["version"] == 2
     assert len(mlflow.MlflowClient().search_model_versions("name='isr_test'")) == 3
     version = mlflow.MlflowClient().get_model_version("isr_test", "1")
     assert version.tags["score"] == "30.0000"
@@ -96,9 +96,9 @@ def test_registries_are_named_without_passwords_and_by_their_place(run, monkeypa
     assert name("http://host:5001") not in names
 
 
-def test_without_an_open_run_nothing_is_done():
+def test_without_an_open_run_nothing_is_done(tmp_path):
     tracking.log_metrics({"a": 1.0})
-    assert tracking.find_champion("isr_test") is None
+    assert tracking.find_champion("isr_test", tmp_path) is None
 
 
 def test_the_first_failure_is_one_warning_and_nothing_more_is_tried(run, caplog):

@@ -310,17 +310,17 @@ def register_network(registered_model: str, network: "keras.Model") -> None:
     _register(registered_model, network)
 
 
-def find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
-    """The registry's champion: a local copy of its `.keras` file, and its record.
+def find_champion(registered_model: str, folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The registry's champion: its `.keras` file, copied into `folder`, and its record.
 
     Returns:
         None when there is none, no run is open or the registry is away.
     """
-    return _find_champion(registered_model)
+    return _find_champion(registered_model, folder)
 
 
 @forgiving
-def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
+def _find_champion(registered_model: str, folder: Path) -> tuple[Path, dict[str, Any]] | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -331,11 +331,8 @@ def _find_champion(registered_model: str) -> tuple[Path, dict[str, Any]] | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    folder = Path(
-        mlflow.artifacts.download_artifacts(
-            f"models:/{registered_model}/{present.version}",
-            dst_path=tempfile.mkdtemp(prefix="isr-champion-"),
-        )
+    mlflow.artifacts.download_artifacts(
+        f"models:/{registered_model}/{present.version}", dst_path=str(folder)
     )
     files = sorted(folder.rglob("*.keras"))
     if not files or "score" not in present.tags:

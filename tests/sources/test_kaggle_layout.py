@@ -236,3 +236,8 @@ def test_writing_a_layout_leaves_other_files_of_the_folder_alone(tmp_path):
     write_kaggle_layout(tmp_path / "raw", pictures(), [2])
     assert (tmp_path / "raw" / FOLDER / CSV_NAME).exists()
     assert (tmp_path / "raw" / "notes.txt").exists()
+
+
+def test_a_header_too_long_for_a_table_is_refused_by_its_row():
+    with pytest.raises(SourceError, match=r"image_data\.csv row 1: field larger than"):
+        parse_image_data(b"x" * 200_000 + b",high_res\n")

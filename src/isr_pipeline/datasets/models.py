@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import load_keras_file
-from isr_pipeline.storage.atomic import replace_file, replace_folder
+from isr_pipeline.storage.atomic import recover_folder, replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
@@ -134,13 +135,15 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
         self.metadata = metadata
 
     def load(self) -> Champion | None:
-        registered = tracking.find_champion(self._registered_model)
+        recover_folder(self._filepath)
         file = self._filepath / RECORD
         record = json.loads(file.read_text()) if file.is_file() else None
-        if registered is not None:
-            path, its_record = registered
-            if record is None or not self._holds_against(record, its_record):
-                return Champion(load_keras_file(path), its_record)
+        with tempfile.TemporaryDirectory(prefix="isr-champion-") as copy:
+            registered = tracking.find_champion(self._registered_model, Path(copy))
+            if registered is not None:
+                path, its_record = registered
+                if record is None or not self._holds_against(record, its_record):
+                    return Champion(load_keras_file(path), its_record)
         if record is None:
             return None
         return Champion(load_keras_file(self._filepath / "network.keras"), record)

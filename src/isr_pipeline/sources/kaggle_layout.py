@@ -71,7 +71,10 @@ def parse_image_data(data: bytes, name: str = CSV_NAME) -> pd.DataFrame:
             unsafe name, a low-resolution name without `_<scale>`, or a pair that stands twice.
     """
     lines = csv.reader(io.StringIO(_decode(data, name), newline=""))
-    header = [cell.strip() for cell in next(lines, [])]
+    try:
+        header = [cell.strip() for cell in next(lines, [])]
+    except csv.Error as error:
+        raise SourceError(f"{name} row 1: {error}") from None
     for column in ("low_res", "high_res"):
         if column not in header:
             raise SourceError(

@@ -48,6 +48,11 @@ class NetworkParameters(Parameters):
     report_autoencoder: ReportAutoencoderSizes
 
     @property
+    def label(self) -> str:
+        """The network's name, with its size where it has sizes: `subpixel-small`."""
+        return f"{self.name}-{self.subpixel.size}" if self.name == "subpixel" else self.name
+
+    @property
     def sizes(self) -> dict[str, Any]:
         """Arguments of the chosen network."""
         chosen: Parameters = getattr(self, self.name)

@@ -10,9 +10,12 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.pipelines.ship.nodes import pack_weights
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
-from pipelines.conftest import pair_parameters, train_parameters
 
+PARAMETERS = build_network("subpixel", [2], size="tiny", branches=False).count_params()
 FACTS = {
+    "network": "subpixel-tiny",
+    "degradation": "bicubic",
+    "parameters": PARAMETERS,
     "machine": "the machine that trained",
     "seconds": 61.7,
     "cpu_seconds": 100.2,
@@ -26,10 +29,8 @@ def packed(start=None, facts=FACTS):
     network = build_network("subpixel", [2], size="tiny", branches=False)
     generator = np.random.default_rng(0)
     network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
-    train = train_parameters(network__name="subpixel", network__subpixel__size="tiny")
     ship = ShipParameters(data="these", licence="that", command="kedro run", start=start)
-    pair = pair_parameters(degradation="bicubic", partners="made", scales=[2])
-    return network, pack_weights(network, facts, ["a", "b"], train, pair, ship)
+    return network, pack_weights(network, facts, ["a", "b"], ship)
 
 
 def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_path, monkeypatch):
@@ -69,3 +70,8 @@ def test_the_facts_of_an_older_training_are_refused_by_what_they_lack():
     older = {fact: value for fact, value in FACTS.items() if fact != "machine"}
     with pytest.raises(ProjectError, match=r"training_facts lacks machine: .* train it again"):
         packed(facts=older)
+
+
+def test_facts_of_another_network_are_refused():
+    with pytest.raises(ProjectError, match=r"777 parameters, the network has .* train again"):
+        packed(facts={**FACTS, "parameters": 777})

@@ -34,7 +34,9 @@ def test_the_pipeline_runs_from_a_catalog(world, tmp_path):
     table = outputs["network_layers"].load()
     assert table["parameters"].sum() > 0
     assert outputs["learning_curves"].load().axes
-    assert catalog.load("training_facts")["train_tiles"] > 0
+    facts = catalog.load("training_facts")
+    assert facts["train_tiles"] > 0
+    assert (facts["network"], facts["degradation"]) == ("autoencoder", "unsplash")
     assert not list(tmp_path.rglob("*.h5"))  # all is saved, and the checkpoints are gone
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
@@ -59,6 +61,15 @@ def test_a_failure_ends_the_run_after_the_table_is_saved(folder):
     assert "photos/bad.jpg" in table[1]
     assert "failed,the file has 0 bytes" in table[1]
     assert "photos/one.jpg" in table[2]
+
+
+def test_a_name_that_is_no_text_is_enlarged_and_written_with_escapes(folder):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (folder / "photos/one.jpg").rename(folder / "photos" / name)
+    (row,) = run(input="photos", output="larger", scale=3).to_dict("records")
+    assert (row["source"], row["target"]) == ("photos/caf\\udce9.jpg", "larger/caf\\udce9.jpg")
+    assert row["status"] == "done"
+    assert [path.name for path in (folder / "larger").iterdir()] == [name]
 
 
 def test_without_an_input_the_error_shows_the_command():

@@ -6,10 +6,10 @@ from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import Network
-from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
-from isr_pipeline.training.parameters import TrainParameters
 
+KNOWN = ("network", "degradation", "parameters")
+"""Facts of a training that say what was trained, against what."""
 STATED = ("seconds", "cpu_seconds", "machine", "backend", "precision", "epochs")
 """Of the facts of a training, those that its card states."""
 
@@ -18,8 +18,6 @@ def pack_weights(
     network: Network,
     training_facts: dict[str, Any],
     trained_on: list[str],
-    train: TrainParameters,
-    pair: PairParameters,
     parameters: ShipParameters,
 ) -> WeightSet:
     """The network with its model card.
@@ -28,17 +26,19 @@ def pack_weights(
         What the catalog's `weight_set` writes as a folder of `isr_pipeline/weights`.
 
     Raises:
-        ProjectError: when `training_facts` lacks what a card states.
+        ProjectError: when `training_facts` lacks what a card states, or tells of another network.
     """
-    missing = [fact for fact in STATED if fact not in training_facts]
+    missing = [fact for fact in (*KNOWN, *STATED) if fact not in training_facts]
     if missing:
         raise ProjectError(
             f"training_facts lacks {', '.join(missing)}: an older version of this project trained "
             "this network; train it again before it is shipped"
         )
-    name: str = train.network.name
-    if name == "subpixel":
-        name = f"{name}-{train.network.subpixel.size}"
+    if training_facts["parameters"] != network.count_params():
+        raise ProjectError(
+            f"training_facts tells of a network with {training_facts['parameters']:,} parameters, "
+            f"the network has {network.count_params():,}: they are of two trainings, train again"
+        )
     training = {
         "data": parameters.data,
         "photographs": len(trained_on),
@@ -51,8 +51,8 @@ def pack_weights(
         former = weights.named(parameters.start)
         training["started_from"] = {"set": former.id, **former.facts["training"]}
     facts = {
-        "name": name,
-        "degradation": pair.degradation,
+        "name": training_facts["network"],
+        "degradation": training_facts["degradation"],
         "licence": parameters.licence,
         "training": training,
     }

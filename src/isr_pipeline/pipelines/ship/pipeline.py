@@ -15,8 +15,6 @@ def create_pipeline() -> Pipeline:
                     "network",
                     "training_facts",
                     "trained_on",
-                    "params:train",
-                    "params:pair",
                     "params:ship",
                 ],
                 outputs="weight_set",

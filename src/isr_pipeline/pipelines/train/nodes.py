@@ -49,7 +49,11 @@ def train_network(
     result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial)
     used = set(tiles["photograph"].astype(str))
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
-    return result.network, result.history, result.facts, sorted(seen | set(originals))
+    what = {
+        "network": parameters.network.label,
+        "degradation": ", ".join(sorted(usable["degradation"].unique())),
+    }
+    return result.network, result.history, what | result.facts, sorted(seen | set(originals))
 
 
 def forget_checkpoints(checkpoints: Checkpoints, training_facts: dict[str, Any]) -> None:

@@ -6,18 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.batch import FAILED, Task, plan, upscale_files
+from isr_pipeline.inference.batch import FAILED, Task, plan, shown, upscale_files
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 
 logger = logging.getLogger(__name__)
 
 
-def list_pictures(parameters: UpscaleParameters) -> pd.DataFrame:
+def list_pictures(parameters: UpscaleParameters) -> list[Task]:
     """Find the pictures and give each a place in the output folder.
-
-    Returns:
-        `source`, `target` and `problem` of each picture, see `inference.batch.Task`.
 
     Raises:
         ProjectError: when no input is named or it holds no picture.
@@ -27,34 +24,30 @@ def list_pictures(parameters: UpscaleParameters) -> pd.DataFrame:
             "say what to enlarge: kedro run --pipelines=upscale --params=upscale.input=<file or "
             "folder>,upscale.output=<folder>"
         )
-    tasks = plan(
+    return plan(
         [Path(parameters.input)],
         Path(parameters.output),
         parameters.format and parameters.format.upper(),
     )
-    rows = [(str(task.source), str(task.target), task.problem) for task in tasks]
-    return pd.DataFrame(rows, columns=["source", "target", "problem"])
 
 
 def upscale_pictures(
-    pictures_to_upscale: pd.DataFrame, parameters: UpscaleParameters
+    pictures_to_upscale: list[Task], parameters: UpscaleParameters
 ) -> pd.DataFrame:
     """Enlarge the pictures; one that fails is left out.
 
     Returns:
-        One row a picture: `source`, `target`, `status` (`done`, `kept` or `failed`), `reason`,
-        and `width` and `height` of the result.
+        One row a picture: `source` and `target` (control characters and what is no text as
+        escapes), `status` (`done`, `kept` or `failed`), `reason`, and `width` and `height` of the
+        result.
     """
     upscaler = Upscaler(**parameters.model_dump(exclude={"input", "output", "overwrite", "format"}))
     logger.info("Enlarging x%d with %s", upscaler.scale, upscaler.description)
-    tasks = [
-        Task(Path(row.source), Path(row.target), row.problem)
-        for row in pictures_to_upscale.itertuples(index=False)
-    ]
-    batch = upscale_files(tasks, upscaler, parameters.overwrite, logger.warning)
+    batch = upscale_files(pictures_to_upscale, upscaler, parameters.overwrite, logger.warning)
     logger.info("%s", batch.summary())
     table = pd.DataFrame([vars(outcome) for outcome in batch.outcomes])
-    table[["source", "target"]] = table[["source", "target"]].astype(str)
+    for column in ("source", "target"):
+        table[column] = table[column].map(shown)
     return table.sort_values("source", ignore_index=True)
 
 

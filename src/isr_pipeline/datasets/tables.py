@@ -1,0 +1,40 @@
+"""Kedro's datasets of one file, replaced whole or not at all.
+
+A full disk, an error or a killed process in the midst of saving leaves the former file as it was.
+"""
+
+from copy import copy
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro_datasets import json, pandas
+
+from isr_pipeline.storage.atomic import replace_file
+
+
+class _Replaced:
+    """Saves to a temporary name beside the file, which then takes the file's place."""
+
+    _filepath: PurePosixPath
+    _version: Any
+
+    def save(self, data: Any) -> None:
+        if self._version is not None:  # a version is written once and replaces nothing
+            super().save(data)  # type: ignore[misc]
+            return
+        beside = copy(self)
+        with replace_file(Path(self._filepath)) as partial:
+            beside._filepath = PurePosixPath(partial.as_posix())
+            super(_Replaced, beside).save(data)  # type: ignore[misc]
+
+
+class CSVDataset(_Replaced, pandas.CSVDataset):
+    """`pandas.CSVDataset`, saved whole or not at all."""
+
+
+class ParquetDataset(_Replaced, pandas.ParquetDataset):
+    """`pandas.ParquetDataset`, saved whole or not at all."""
+
+
+class JSONDataset(_Replaced, json.JSONDataset):
+    """`json.JSONDataset`, saved whole or not at all."""
