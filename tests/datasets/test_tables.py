@@ -9,7 +9,7 @@ from isr_pipeline.datasets.tables import CSVDataset, JSONDataset, ParquetDataset
 FORMER, NEW = pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [3]})
 
 
-class FullDisk(Exception):
+class FullDiskError(Exception):
     pass
 
 
@@ -34,12 +34,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, number, monkeypatch):
     def full(self, data):
         with open(self._filepath, "wb") as file:  # noqa: PTH123  as Kedro's datasets do
             file.write(b"half")
-        raise FullDisk("no space left")
+        raise FullDiskError("no space left")
 
     kedros = type(dataset).__mro__[2]
     with monkeypatch.context() as disk:
         disk.setattr(kedros, "save", full)
-        with pytest.raises((DatasetError, FullDisk), match="no space left"):
+        with pytest.raises((DatasetError, FullDiskError), match="no space left"):
             dataset.save(new)
     assert equal(dataset.load(), former)
     dataset.save(new)
