@@ -116,9 +116,8 @@ def test_a_second_run_does_no_work_twice_and_compares_with_the_champion(run_proj
     assert scores[int(champion.version)] == max(scores.values())
 
 
-@pytest.mark.parametrize("option", ["--pipeline=train", "--pipelines=train"])
-def test_training_runs_alone_from_what_is_prepared(run_project, option):
-    done = run_project.kedro("run", option, "--env=test", "--params=train.epochs=1")
+def test_training_runs_alone_from_what_is_prepared(run_project):
+    done = run_project.kedro("run", "--pipeline=train", "--env=test", "--params=train.epochs=1")
     assert done.returncode == 0, done.stderr
     assert "Trained 1 epochs" in done.stderr
     assert "deprecated" not in done.stderr

@@ -46,6 +46,14 @@ def one_scale(world, scale):
     return SimpleNamespace(tiles=tiles, pictures=world.pictures)
 
 
+def test_a_training_that_another_process_is_at_is_refused(world, tmp_path, monkeypatch):
+    first = fitted(one_scale(world, 2), tmp_path, epochs=1, steps_per_epoch=1)
+    monkeypatch.setattr(Checkpoints, "_owner", lambda self: 777)
+    with pytest.raises(ProjectError, match="process 777 is at this very training"):
+        fitted(one_scale(world, 2), tmp_path, epochs=1, steps_per_epoch=1)
+    assert Checkpoints(tmp_path).of(first.facts["digest"]).best.is_file()
+
+
 def weights_of(result):
     return np.concatenate([w.ravel() for w in result.network.get_weights()])
 
@@ -121,6 +129,7 @@ class InterruptionError(Exception):
 def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
     world, tmp_path, caplog, changes
 ):
+    world = one_scale(world, 2)
     whole = fitted(world, tmp_path / "whole", epochs=5, **changes)
 
     def interrupt(epoch, figures):
@@ -160,7 +169,7 @@ def test_other_parameters_do_not_resume(world, tmp_path, caplog):
 
 
 def test_training_goes_on_after_kill_9(world, tmp_path):
-    world.tiles.to_parquet(tmp_path / "tiles.parquet")
+    one_scale(world, 2).tiles.to_parquet(tmp_path / "tiles.parquet")
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent(
@@ -517,6 +526,7 @@ def test_the_defaults_are_valid_for_every_environment():
 
 
 def test_the_learning_rate_falls_until_the_last_batch_whatever_is_accumulated(world, tmp_path):
+    world = one_scale(world, 2)
     changes = {"epochs": 4, "learning_rate__warmup_steps": 0}
     at_once = fitted(world, tmp_path / "1", accumulate_steps=1, **changes)
     accumulated = fitted(world, tmp_path / "2", accumulate_steps=2, **changes)

@@ -90,7 +90,8 @@ def fit_network(
 
     Raises:
         ProjectError: when the tiles cannot share a batch, when `initial` has nothing in common
-            with the network, or when the training diverges (`DivergedError`).
+            with the network, when another process is at this very training, or when it diverges
+            (`DivergedError`).
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
@@ -114,94 +115,96 @@ def fit_network(
 
     work_digest = _work_digest(tiles, pictures, parameters, precision, initial)
     others, checkpoints = checkpoints, checkpoints.of(work_digest)
-    recorder = Recorder(on_epoch)
-    best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
-    callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
-    callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
-    done, ended = 0, False
-    if parameters.resume:
-        minutes = parameters.maximum_minutes
-        done, ended = _resume(model, checkpoints, callbacks[-1], minutes)
-    if done == 0:
-        checkpoints.forget()
-        unfinished = others.unfinished()
-        if unfinished:
-            logger.info(
-                "%d unfinished trainings in %s had other parameters or tiles: they stay, and this "
-                "one is starting anew",
-                unfinished,
-                others.folder,
-            )
-    logger.info(
-        "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s, tiles from the %s",
-        parameters.network.name,
-        f"{network.count_params():,}",
-        feed.scales,
-        parameters.epochs,
-        steps,
-        precision,
-        keras.backend.backend(),
-        "device" if on_device else "host",
-    )
-    batches = feed.batches(first=done * steps)
-    try:
-        if done < parameters.epochs and not ended:
-            model.fit(
-                batches,
-                epochs=parameters.epochs,
-                initial_epoch=done,
-                steps_per_epoch=steps,
-                validation_data=ValidationTiles(
-                    tiles,
-                    pictures,
-                    parameters.validation_tiles,
-                    parameters.batch_size,
-                    make_reader,
-                ),
-                callbacks=callbacks,
-                shuffle=False,  # the feed has done that
-                verbose=0,
-            )
-        else:  # it was killed, or its result not saved, after its last epoch
-            callbacks[-1].on_train_begin()
-    except KeyboardInterrupt:
-        saved = checkpoints.load_state()
-        if saved is not None:
-            text = "Training stops: the same command goes on after epoch %d"
-            logger.info(text, saved["epochs"])
-        raise
-    finally:
-        batches.close()  # type: ignore[attr-defined]
-
-    if not checkpoints.best.is_file():
-        raise DivergedError(
-            f"the training diverged: no epoch had a finite {best.monitor}; "
-            "lower train.learning_rate.peak"
+    with checkpoints.claimed():
+        recorder = Recorder(on_epoch)
+        best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
+        callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
+        callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
+        done, ended = 0, False
+        if parameters.resume:
+            minutes = parameters.maximum_minutes
+            done, ended = _resume(model, checkpoints, callbacks[-1], minutes)
+        if done == 0:
+            checkpoints.forget()
+            unfinished = others.unfinished()
+            if unfinished:
+                logger.info(
+                    "%d unfinished trainings in %s had other parameters or tiles: they stay, "
+                    "and this one is starting anew",
+                    unfinished,
+                    others.folder,
+                )
+        logger.info(
+            "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s, "
+            "tiles from the %s",
+            parameters.network.name,
+            f"{network.count_params():,}",
+            feed.scales,
+            parameters.epochs,
+            steps,
+            precision,
+            keras.backend.backend(),
+            "device" if on_device else "host",
         )
-    trained = _build(parameters, feed.scales, "float32")
-    trained.load_weights(checkpoints.best)
-    trained = fold(trained)
-    history = pd.DataFrame(recorder.rows)
-    facts = {
-        "machine": describe_machine(),
-        "backend": keras.backend.backend(),
-        "precision": precision,
-        "parameters": trained.count_params(),
-        "epochs": len(history),
-        "best_epoch": best.best_epoch + 1,
-        "seconds": float(history["seconds"].sum()),
-        "cpu_seconds": float(history["cpu_seconds"].sum()),
-        "resumed_after": done,
-        "train_tiles": int((tiles["split"] == "train").sum()),
-        "digest": work_digest,
-    }
-    logger.info(
-        "Trained %d epochs in %.1f min; kept epoch %d",
-        facts["epochs"],
-        facts["seconds"] / 60,
-        facts["best_epoch"],
-    )
-    return TrainingResult(trained, history, facts)
+        batches = feed.batches(first=done * steps)
+        try:
+            if done < parameters.epochs and not ended:
+                model.fit(
+                    batches,
+                    epochs=parameters.epochs,
+                    initial_epoch=done,
+                    steps_per_epoch=steps,
+                    validation_data=ValidationTiles(
+                        tiles,
+                        pictures,
+                        parameters.validation_tiles,
+                        parameters.batch_size,
+                        make_reader,
+                    ),
+                    callbacks=callbacks,
+                    shuffle=False,  # the feed has done that
+                    verbose=0,
+                )
+            else:  # it was killed, or its result not saved, after its last epoch
+                callbacks[-1].on_train_begin()
+        except KeyboardInterrupt:
+            saved = checkpoints.load_state()
+            if saved is not None:
+                text = "Training stops: the same command goes on after epoch %d"
+                logger.info(text, saved["epochs"])
+            raise
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+
+        if not checkpoints.best.is_file():
+            raise DivergedError(
+                f"the training diverged: no epoch had a finite {best.monitor}; "
+                "lower train.learning_rate.peak"
+            )
+        trained = _build(parameters, feed.scales, "float32")
+        trained.load_weights(checkpoints.best)
+        trained = fold(trained)
+        history = pd.DataFrame(recorder.rows)
+        facts = {
+            "machine": describe_machine(),
+            "backend": keras.backend.backend(),
+            "precision": precision,
+            "parameters": trained.count_params(),
+            "epochs": len(history),
+            "best_epoch": best.best_epoch + 1,
+            "seconds": float(history["seconds"].sum()),
+            "cpu_seconds": float(history["cpu_seconds"].sum()),
+            "resumed_after": done,
+            "train_tiles": int((tiles["split"] == "train").sum()),
+            "digest": work_digest,
+        }
+        logger.info(
+            "Trained %d epochs in %.1f min; kept epoch %d",
+            facts["epochs"],
+            facts["seconds"] / 60,
+            facts["best_epoch"],
+        )
+        return TrainingResult(trained, history, facts)
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:

@@ -121,7 +121,9 @@ def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tm
     assert mlflow.active_run().info.run_id == run.info.run_id
 
 
-def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(world, tmp_path):
+def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(
+    world, tmp_path, monkeypatch
+):
     def search(pairs, **changes):
         search_parameters(
             world.tiles,
@@ -136,6 +138,11 @@ def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(wor
 
     with pytest.raises(ProjectError, match="'speed' is no value of train now"):
         search(world.pairs, space={"speed": {"choices": [1]}})
+    with monkeypatch.context() as busy:
+        busy.setattr(Checkpoints, "_owner", lambda self: 777)
+        with pytest.raises(ProjectError, match="process 777 is at this very training"):
+            search(world.pairs)
+    (tmp_path / "study.db").unlink()
     other = split_photographs(world.pairs.drop(columns="split"), split_parameters(seed=12))
     with pytest.raises(ProjectError, match="kedro run --pipelines=tile first"):
         search(other)

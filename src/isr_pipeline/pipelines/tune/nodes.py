@@ -46,7 +46,7 @@ def search_parameters(
 
     Raises:
         ProjectError: when the tiles were laid over other pairs or another split, and for a search
-            space that `train` does not have.
+            space that `train` does not have, or when another process is at this very search.
     """
     pairs_of_tiles(tiles, pairs)
     initial = None if initial_network is None else initial_network.network
@@ -86,7 +86,8 @@ def search_parameters(
     def discard(number: int) -> None:
         shutil.rmtree(folder / f"trial_{number}", ignore_errors=True)
 
-    run_search(study, train, tune, fit, discard)
+    with Checkpoints(folder).claimed():  # two processes would take each other's trials
+        run_search(study, train, tune, fit, discard)
     return trials_table(study)
 
 
