@@ -59,6 +59,15 @@ def test_a_catalog_makes_them_as_it_makes_kedros(tmp_path):
     assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "kedros.csv").read_bytes()
 
 
+def test_a_file_elsewhere_is_saved_as_kedro_saves_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = CSVDataset(filepath="memory://bucket/t.csv", save_args={"index": False})
+    dataset.save(FORMER)
+    dataset.save(NEW)
+    assert dataset.load().equals(NEW)
+    assert not list(tmp_path.iterdir())
+
+
 def test_versions_are_kept_side_by_side(tmp_path):
     entry = {
         "type": "isr_pipeline.datasets.tables.JSONDataset",

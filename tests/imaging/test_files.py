@@ -36,7 +36,8 @@ def written(values, file_format, folder, extras=None, band=10):
     path = folder / f"x{SUFFIXES[file_format][0]}"
     height, width, channels = values.shape
     depth = values.dtype.itemsize
-    writer = open_writer(path, file_format, (width, height), channels, depth, extras or Extras())
+    size, extras = (width, height), extras or Extras()
+    writer = open_writer(path, file_format, size, channels, depth, extras, path.name)
     for first in range(0, height, band):
         writer.write(values[first : first + band])
     writer.close()
@@ -325,7 +326,7 @@ def test_a_grey_profile_without_a_curve_is_not_put_into_colour(tmp_path, caplog)
     data = written(RGB, "PNG", tmp_path, Extras(icc=broken))
     assert b"iCCP" not in data
     assert caplog.messages == [
-        "'x.png': PNG cannot hold all of its ICC profile: what does not fit is left out"
+        "x.png: PNG cannot hold all of its ICC profile: what does not fit is left out"
     ]
 
 
@@ -341,7 +342,7 @@ def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
     )
     data = written(RGB, "JPEG", tmp_path, extras)
     assert caplog.messages == [
-        "'x.jpg': JPEG cannot hold all of its XMP, comment, EXIF, resolution: "
+        "x.jpg: JPEG cannot hold all of its XMP, comment, EXIF, resolution: "
         "what does not fit is left out"
     ]
     with Image.open(io.BytesIO(data)) as image:
@@ -499,7 +500,7 @@ def test_formats_that_hold_less_are_given_less():
 
 def test_a_picture_too_large_for_a_format_is_refused_before_it_is_made(tmp_path):
     with pytest.raises(UnwritableError, match="16383"):
-        open_writer(tmp_path / "x.webp", "WEBP", (20_000, 10), 3, 1, Extras())
+        open_writer(tmp_path / "x.webp", "WEBP", (20_000, 10), 3, 1, Extras(), "x")
     with pytest.raises(UnwritableError, match="4 GiB"):
-        open_writer(tmp_path / "x.tif", "TIFF", (40_000, 40_000), 3, 1, Extras())
+        open_writer(tmp_path / "x.tif", "TIFF", (40_000, 40_000), 3, 1, Extras(), "x")
     assert not list(tmp_path.iterdir())

@@ -142,7 +142,7 @@ def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_anything_is_wri
         yield
 
     write_pictures(tmp_path / "store", stream(PICTURES))
-    with pytest.raises(ProjectError, match=r"take 1000000000\.0 GB and .* has [0-9.]+ GB left"):
+    with pytest.raises(ProjectError, match=r"take 931322574\.62 GiB and .* has [0-9.]+ GiB left"):
         write_pictures(tmp_path / "store", PictureStream("two", unwanted(), bytes=10**18))
     assert PictureStore(tmp_path / "store").digest == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

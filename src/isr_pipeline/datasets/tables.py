@@ -13,13 +13,17 @@ from isr_pipeline.storage.atomic import replace_file
 
 
 class _Replaced:
-    """Saves to a temporary name beside the file, which then takes the file's place."""
+    """Saves to a temporary name beside the file, which then takes the file's place.
+
+    Files elsewhere than on this machine's disks, and versions, are saved as Kedro saves them.
+    """
 
     _filepath: PurePosixPath
+    _protocol: str
     _version: Any
 
     def save(self, data: Any) -> None:
-        if self._version is not None:  # a version is written once and replaces nothing
+        if self._version is not None or self._protocol != "file":
             super().save(data)  # type: ignore[misc]
             return
         beside = copy(self)

@@ -107,6 +107,7 @@ def open_writer(
     channels: int,
     depth: int,
     extras: Extras,
+    name: str,
 ) -> Writer:
     """Begin a picture file.
 
@@ -118,6 +119,7 @@ def open_writer(
         depth: bytes a sample, 1 or 2.
         extras: to be kept; EXIF's notes of the picture's size are corrected. What the format has
             no room for is left out, with a warning in the log.
+        name: how that warning calls the picture.
 
     Raises:
         UnwritableError: when the format has no room for a picture of this size.
@@ -138,8 +140,7 @@ def open_writer(
         extras = replace(extras, exif=with_size(extras.exif, width, height))
     extras, missing = holding(extras, file_format, channels)
     if missing:
-        name = path.name.removeprefix(".partial.")
-        text = "%r: %s cannot hold all of its %s: what does not fit is left out"
+        text = "%s: %s cannot hold all of its %s: what does not fit is left out"
         logger.warning(text, name, file_format, ", ".join(missing))
     if file_format in ("JPEG", "WEBP"):
         return _WholeWriter(path, file_format, size, channels, extras)

@@ -663,7 +663,13 @@ class _Run:
         size = (width * self._upscaler.scale, height * self._upscaler.scale)
         with replace_file(job.task.target) as partial:
             writer = encode.open_writer(
-                partial, job.file_format, size, channels, job.samples.dtype.itemsize, job.extras
+                partial,
+                job.file_format,
+                size,
+                channels,
+                job.samples.dtype.itemsize,
+                job.extras,
+                shown(job.task.source),
             )
             while (band := self._next(job.bands)) is not None:
                 if isinstance(band, BaseException):

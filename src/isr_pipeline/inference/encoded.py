@@ -34,9 +34,9 @@ def upscale_encoded(
         height, width, channels = samples.shape
         size = (width * upscaler.scale, height * upscaler.scale)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "enlarged"
+            path, name = Path(folder) / "enlarged", "a picture"
             writer = encode.open_writer(
-                path, file_format, size, channels, samples.dtype.itemsize, extras
+                path, file_format, size, channels, samples.dtype.itemsize, extras, name
             )
             for band in upscaler.bands(samples):
                 writer.write(band)

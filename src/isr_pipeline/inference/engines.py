@@ -218,7 +218,8 @@ def open_engine(
         if graph is None:
             raise ProjectError(
                 f"there is no OpenVINO graph of {_label(source)} for scale {scale}: "
-                "kedro run --pipelines=export writes them, or choose the engine keras"
+                "kedro run --pipelines=export, with the --env of its training, writes a "
+                "champion's; or choose the engine keras"
             )
         return OpenVinoEngine(graph, scale, precision)
     return KerasEngine(_network(source, scale), scale, precision)

@@ -62,7 +62,7 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
             if champion is not None:
                 return champion
             raise ProjectError(
-                f"{error}; and no champion in {folder}: kedro run trains one"
+                f"{error}; and no champion for scale {scale} in {folder}: kedro run trains one"
             ) from None
     if str(model) == CHAMPION:
         champion = find_champion(folder, scale, degradation)

@@ -57,7 +57,8 @@ class PhotoCollection:
             head = file.read(HEAD_BYTES)
             if head and format_of(head) is None:
                 raise UnusablePictureError("not_an_image", "no picture format that is read here")
-            return head + file.read()
+            file.seek(0)
+            return file.read()
 
     def picture(self, path: str, sha256: str) -> Picture:
         """Decode a file that ingestion found usable.
@@ -91,8 +92,10 @@ class PhotoCollection:
             with self._open(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 try:
-                    with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
-                        return size + BYTES_A_PIXEL * image.width * image.height
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        with Image.open(file, formats=FORMATS) as image:
+                            return size + BYTES_A_PIXEL * image.width * image.height
                 except Exception:  # Pillow raises whatever the format's reader raises
                     return size
         except (OSError, SourceError):

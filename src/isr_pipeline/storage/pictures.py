@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
+from isr_pipeline.memory import show_bytes
 from isr_pipeline.storage.atomic import read_manifest, write_once
 
 PIXELS = "pixels.bin"
@@ -57,8 +58,8 @@ def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None
         free = shutil.disk_usage(partial).free
         if stream.bytes > free:
             raise ProjectError(
-                f"the pictures take {stream.bytes / 1e9:.1f} GB and {folder.parent} has "
-                f"{free / 1e9:.1f} GB left: free some room, or use fewer photographs"
+                f"the pictures take {show_bytes(stream.bytes)} and {folder.parent} has "
+                f"{show_bytes(free)} left: free some room, or use fewer photographs"
             )
         rows: list[tuple[str, int, int, int, int]] = []
         offset = 0

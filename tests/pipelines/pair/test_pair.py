@@ -252,7 +252,7 @@ def test_a_store_that_does_not_fit_on_the_disk_is_refused_before_work(world, tmp
     assert actual <= stream.bytes <= 1.1 * actual
     nearly_full = type("Usage", (), {"free": stream.bytes - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda path: nearly_full)
-    with pytest.raises(ProjectError, match="GB left: free some room"):
+    with pytest.raises(ProjectError, match="left: free some room"):
         write_pictures(
             tmp_path / "full", store_pictures(world.pairs, world.photographs, pair_parameters())
         )
