@@ -1,8 +1,10 @@
-"""Keeping the chatter of C++ libraries off the screen."""
+"""Keeping the chatter of libraries off the screen."""
 
 import os
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,3 +29,31 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+_lock = threading.Lock()
+_ignoring: "list[warnings.catch_warnings[None]]" = []
+_blocks = 0
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Ignore warnings while any thread is in such a block.
+
+    Python's `catch_warnings` is for one thread alone: of two that overlap, the later one leaves the
+    other's filter behind.
+    """
+    global _blocks
+    with _lock:
+        if not _blocks:
+            _ignoring.append(warnings.catch_warnings())
+            _ignoring[0].__enter__()
+            warnings.simplefilter("ignore")
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                _ignoring.pop().__exit__(None, None, None)

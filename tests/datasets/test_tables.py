@@ -38,13 +38,23 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, number, monkeypatch):
 
     kedros = type(dataset).__mro__[2]
     with monkeypatch.context() as disk:
-        disk.setattr(kedros, "save", full)
-        with pytest.raises((DatasetError, FullDiskError), match="no space left"):
+        disk.setattr(kedros, "save", kedros._save_wrapper(full))
+        with pytest.raises(DatasetError, match="no space left") as caught:
             dataset.save(new)
+        assert "partial" not in str(caught.value)
     assert equal(dataset.load(), former)
     dataset.save(new)
     assert equal(dataset.load(), new)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path):
+    (tmp_path / "t.csv").symlink_to(tmp_path / "other disk.csv")
+    dataset = CSVDataset(filepath=str(tmp_path / "t.csv"), save_args={"index": False})
+    for table in (FORMER, NEW):
+        dataset.save(table)
+        assert (tmp_path / "t.csv").is_symlink()
+        assert pd.read_csv(tmp_path / "other disk.csv").equals(table)
 
 
 def test_a_catalog_makes_them_as_it_makes_kedros(tmp_path):

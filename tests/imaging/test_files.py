@@ -383,8 +383,31 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
     for file_format, missing in named.items():
         written(RGB, file_format, tmp_path, full)
         assert f"{file_format} cannot hold all of its {missing}: what" in caplog.messages[-1]
-        written(RGB, file_format, tmp_path, Extras(dpi=(300.0, 300.0)))
+        plain = Extras(dpi=(300.0, 300.0), exif=full.exif if file_format == "WEBP" else None)
+        written(RGB, file_format, tmp_path, plain)
     assert len(caplog.messages) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("extras", "missing"),
+    [
+        (Extras(dpi=(300.0, 300.0)), "resolution"),
+        (Extras(aspect=(1, 2)), "shape of the pixels"),
+        (Extras(chunks=((b"cICP", b"\x09\x10\0\1"),)), "colour space"),
+        (Extras(chunks=((b"cICP", b"\x01\x0d\0\1"),)), None),
+        (Extras(chunks=((b"gAMA", (100_000).to_bytes(4, "big")),)), "colour space"),
+        (Extras(chunks=((b"gAMA", (45_455).to_bytes(4, "big")),)), None),
+        (Extras(chunks=((b"gAMA", (50_000).to_bytes(4, "big")), (b"sRGB", b"\0"))), None),
+    ],
+)
+def test_resolution_and_colour_space_that_a_webp_does_not_keep_are_named(
+    tmp_path, caplog, extras, missing
+):
+    written(RGB, "PNG", tmp_path, extras)
+    assert not caplog.messages
+    written(RGB, "WEBP", tmp_path, extras)
+    text = "x.webp: WEBP cannot hold all of its {}: what does not fit is left out"
+    assert caplog.messages == ([text.format(missing)] if missing else [])
 
 
 def test_a_resolution_is_written_only_if_one_was_read(tmp_path):

@@ -129,6 +129,9 @@ def test_auto_takes_the_graph_beside_the_network(subpixel, tmp_path, monkeypatch
         open_engine(tmp_path / "network.keras", 2, "openvino")
     (tmp_path / "network.keras").write_bytes(file.read_bytes())
     assert open_engine(tmp_path / "network.keras", 2).name == "openvino"
+    (tmp_path / "network.keras").unlink()
+    with pytest.raises(ProjectError, match=r"there is no network .*network\.keras"):
+        open_engine(tmp_path / "network.keras", 2)
     (tmp_path / "x2.xml").unlink()
     alone = tmp_path / "alone.keras"
     alone.write_bytes(file.read_bytes())

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -77,6 +78,24 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
         ("champion", "x6", "unsplash"),
         ("champion", "x2 x4", "realistic"),
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"psnr_rgb": {"x2": None}}, {"psnr_rgb": {"two": 30}}, {"psnr_rgb": 3}, {"network": None}],
+)
+def test_a_champion_of_odd_content_or_without_network_is_none(no_weights, damage):
+    folder = no_weights.working
+    whole = write_champion(folder, "whole", "bicubic", [2])
+    record = json.loads((whole / "record.json").read_text())
+    odd = write_champion(folder, "odd", "bicubic", [2])
+    if damage == {"network": None}:
+        (odd / "network.keras").unlink()
+    else:
+        (odd / "record.json").write_text(json.dumps({**record, **damage}))
+    (whole / "record.json").write_text(json.dumps({**record, "parameters": "many"}))
+    assert choose("champion", 2, "bicubic", folder).model == whole / "network.keras"
+    assert [row[:4] for row in table(folder)[1:]] == [("champion", "x2", "bicubic", "")]
 
 
 def test_a_file_or_a_champions_folder_can_be_named(no_weights):

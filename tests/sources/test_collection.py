@@ -1,5 +1,6 @@
 import hashlib
 import os
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from conftest import made_photograph
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.imaging.decode import BYTES_A_PIXEL, UnusablePictureError, decode_picture
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.degradations import encode_jpeg
 from isr_pipeline.sources.collection import PhotoCollection, SourceError, is_inside
 
@@ -115,24 +116,31 @@ def test_of_a_film_nothing_but_its_beginning_is_read(collection):
     film = collection.root / "film.avi"
     with film.open("wb") as file:
         file.write(b"RIFF\0\0\0\0AVI LIST")
-        file.truncate(2**30)
-    with pytest.raises(UnusablePictureError, match="no picture format") as caught:
-        collection.read("film.avi")
-    assert caught.value.status == "not_an_image"
+        file.truncate(2**28)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnusablePictureError, match="no picture format") as caught:
+            collection.read("film.avi")
+        assert caught.value.status == "not_an_image"
+        assert collection.size("film.avi") == 0
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_empty_file_is_read(collection):
     (collection.root / "empty.jpg").touch()
     assert collection.read("empty.jpg") == b""
-    assert collection.decoding_bytes("empty.jpg") == 0
+    assert collection.size("empty.jpg") == 0
 
 
-def test_what_decoding_takes_is_known_from_size_and_header(collection):
-    assert collection.decoding_bytes("a/b.jpg") == len(PICTURE) + BYTES_A_PIXEL * 40 * 60
+def test_size_and_pixels_are_known_without_decoding(collection):
+    assert (collection.size("a/b.jpg"), collection.pixels("a/b.jpg")) == (len(PICTURE), 40 * 60)
+    (collection.root / "cut.jpg").write_bytes(PICTURE[:20])
+    assert (collection.size("cut.jpg"), collection.pixels("cut.jpg")) == (20, 0)
     (collection.root / "text").write_bytes(b"no picture")
-    assert collection.decoding_bytes("text") == 10
-    for refused in ("absent.jpg", "../x", "a"):
-        assert collection.decoding_bytes(refused) == 0
+    for refused in ("text", "absent.jpg", "../x", "a"):
+        assert (collection.size(refused), collection.pixels(refused)) == (0, 0)
 
 
 def test_an_ingested_file_is_decoded_while_it_is_the_same(collection):

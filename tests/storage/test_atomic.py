@@ -227,6 +227,35 @@ def test_folders_of_living_and_of_other_machines_processes_stay(tmp_path):
     assert names(tmp_path / "here") == sorted([living.name, foreign.name, "store"])
 
 
+def test_what_an_earlier_process_of_the_same_number_left_is_cleared_away(tmp_path):
+    with replace_folder(tmp_path / "store") as partial:
+        left = partial.with_name(f"{partial.name} long ago")
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with replace_folder(tmp_path / "store"):
+        pass
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_former_folder_that_is_being_deleted_does_not_come_back(tmp_path):
+    target = tmp_path / "store"
+    target.mkdir()
+    (target / "former").touch()
+    code = f"""
+import os, shutil
+def die(path, ignore_errors=False):
+    os._exit(9)
+shutil.rmtree = die
+with replace_folder(Path({str(target)!r})) as partial:
+    (partial / 'new').touch()
+"""
+    assert in_another_process(code).returncode == 9
+    (target / "new").unlink()
+    target.rmdir()
+    recover_folder(target)
+    assert not target.exists()
+
+
 def test_another_folders_former_content_is_not_swept_away(tmp_path):
     target = tmp_path / "store"
     target.mkdir()
@@ -390,17 +419,19 @@ def lose(store):
     (store / "result").unlink()
 
 
-def add(store):
-    (store / "more").touch()
-
-
-@pytest.mark.parametrize("harm", [cut, lose, add])
+@pytest.mark.parametrize("harm", [cut, lose])
 def test_work_is_done_again_when_its_files_are_not_those_that_were_written(tmp_path, harm):
     write_once(tmp_path / "store", "work", count_up([]))
     harm(tmp_path / "store")
     assert read_manifest(tmp_path / "store") is None
     assert write_once(tmp_path / "store", "work", count_up([])) == manifest_of(1)
     assert read_manifest(tmp_path / "store") == manifest_of(1)
+
+
+def test_what_others_put_beside_it_is_no_harm(tmp_path):
+    write_once(tmp_path / "store", "work", count_up([]))
+    (tmp_path / "store" / ".DS_Store").touch()
+    assert write_once(tmp_path / "store", "work", count_up([])) is None
 
 
 def test_a_failing_work_keeps_the_former_result_and_is_tried_again(tmp_path):

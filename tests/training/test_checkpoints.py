@@ -1,41 +1,40 @@
-import json
+import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.training.checkpoints import Checkpoints
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from isr_pipeline.training.checkpoints import Checkpoints
+with Checkpoints(Path(sys.argv[1])).claimed():
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
+
 
 @pytest.fixture
-def other():
-    """A process that has no part in this, but lives."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def other(tmp_path):
+    """A process that is at a training in `tmp_path / "store" / "aaa"`."""
+    command = [sys.executable, "-c", HOLD, tmp_path / "store" / "aaa"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "claimed\n"
     yield process
     process.kill()
     process.wait()
 
 
-def claim_for(checkpoints, process, node=None):
-    created = psutil.Process(process.pid).create_time()
-    checkpoints.folder.parent.mkdir(parents=True, exist_ok=True)
-    claim = [node or platform.node(), process.pid, created]
-    checkpoints.folder.with_name(f"{checkpoints.folder.name}.process.json").write_text(
-        json.dumps(claim)
-    )
-
-
 def test_two_processes_are_not_at_one_training(tmp_path, other):
-    checkpoints = Checkpoints(tmp_path / "store").of("a" * 64)
-    claim_for(checkpoints, other)
-    refused = pytest.raises(ProjectError, match=f"process {other.pid} is at this very training")
-    with refused, checkpoints.claimed():
+    checkpoints = Checkpoints(tmp_path / "store").of("aaa")
+    refused = pytest.raises(ProjectError, match=f"process {other.pid} is at this very search")
+    with refused, checkpoints.claimed("search"):
         raise AssertionError
-    with Checkpoints(tmp_path / "store").of("b" * 64).claimed():
+    with Checkpoints(tmp_path / "store").of("bbb").claimed():
         pass  # another training is nobody's
     other.kill()
     other.wait()
@@ -44,21 +43,38 @@ def test_two_processes_are_not_at_one_training(tmp_path, other):
     assert not list((tmp_path / "store").iterdir())
 
 
-def test_a_claim_ends_with_its_block_even_by_an_error(tmp_path):
+def test_a_claim_ends_with_its_block_even_by_an_error_and_outlives_forgetting(tmp_path):
     checkpoints = Checkpoints(tmp_path / "one")
     with pytest.raises(ZeroDivisionError), checkpoints.claimed():
         checkpoints.forget()
-        assert [path.name for path in tmp_path.iterdir()] == ["one.process.json"]
+        assert [path.name for path in tmp_path.iterdir()] == ["one.lock"]
+        assert (tmp_path / "one.lock").read_text() == str(os.getpid())
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
 
-def test_a_claim_of_a_number_that_another_process_has_now_is_none(tmp_path, other):
-    checkpoints = Checkpoints(tmp_path / "one")
-    claim_for(checkpoints, other)
-    claim = tmp_path / "one.process.json"
-    node, number, created = json.loads(claim.read_text())
-    for content in ([node, number, created - 60], ["elsewhere", number, created], "{", []):
-        claim.write_text(json.dumps(content))
-        with checkpoints.claimed():
-            assert json.loads(claim.read_text())[1] == os.getpid()
+def claim_at_one_time(folder, barrier, alone, most):
+    for _ in range(40):
+        barrier.wait()
+        try:
+            with Checkpoints(folder).claimed():
+                with alone.get_lock():
+                    alone.value += 1
+                    most.value = max(most.value, alone.value)
+                with alone.get_lock():
+                    alone.value -= 1
+        except ProjectError:
+            pass
+
+
+def test_of_processes_that_begin_at_one_time_one_has_the_claim(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, alone, most = context.Barrier(3), context.Value("i", 0), context.Value("i", 0)
+    arguments = (tmp_path / "one", barrier, alone, most)
+    processes = [context.Process(target=claim_at_one_time, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert most.value == 1

@@ -46,12 +46,12 @@ def one_scale(world, scale):
     return SimpleNamespace(tiles=tiles, pictures=world.pictures)
 
 
-def test_a_training_that_another_process_is_at_is_refused(world, tmp_path, monkeypatch):
+def test_a_training_that_another_process_is_at_is_refused(world, tmp_path):
     first = fitted(one_scale(world, 2), tmp_path, epochs=1, steps_per_epoch=1)
-    monkeypatch.setattr(Checkpoints, "_owner", lambda self: 777)
-    with pytest.raises(ProjectError, match="process 777 is at this very training"):
+    checkpoints = Checkpoints(tmp_path).of(first.facts["digest"])
+    with checkpoints.claimed(), pytest.raises(ProjectError, match="is at this very training"):
         fitted(one_scale(world, 2), tmp_path, epochs=1, steps_per_epoch=1)
-    assert Checkpoints(tmp_path).of(first.facts["digest"]).best.is_file()
+    assert checkpoints.best.is_file()
 
 
 def weights_of(result):

@@ -27,9 +27,10 @@ class _Replaced:
             super().save(data)  # type: ignore[misc]
             return
         beside = copy(self)
-        with replace_file(Path(self._filepath)) as partial:
+        with replace_file(Path(self._filepath).resolve()) as partial:  # a link stays a link
             beside._filepath = PurePosixPath(partial.as_posix())
-            super(_Replaced, beside).save(data)  # type: ignore[misc]
+            # Without Kedro's own wrapper, which would call the entry by its temporary name.
+            super().save.__func__.__wrapped__(beside, data)  # type: ignore[misc]
 
 
 class CSVDataset(_Replaced, pandas.CSVDataset):

@@ -76,14 +76,14 @@ TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 HELD = MappingProxyType(
     {
-        "JPEG": {"exif", "icc", "xmp", "iptc", "comment"},
-        "PNG": {"exif", "icc", "xmp", "texts"},
+        "JPEG": {"exif", "icc", "xmp", "iptc", "comment", "dpi", "aspect"},
+        "PNG": {"exif", "icc", "xmp", "texts", "dpi", "aspect", "colours"},
         "WEBP": {"exif", "icc", "xmp"},
-        "TIFF": {"exif", "icc", "xmp"},
-        "BMP": frozenset[str](),
+        "TIFF": {"exif", "icc", "xmp", "dpi", "aspect"},
+        "BMP": {"dpi"},
     }
 )
-"""What each format keeps beside the samples, of what tells of a picture or of its colours."""
+"""What each format keeps beside the samples."""
 
 
 class UnwritableError(ValueError):
@@ -204,7 +204,12 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         "IPTC": ("iptc", extras.iptc),
         "comment": ("comment", extras.comment),
         "texts": ("texts", [c for name, c in extras.chunks if name in TEXTS and not _is_xmp(c)]),
+        "resolution": ("dpi", extras.dpi),
+        "shape of the pixels": ("aspect", extras.aspect),
+        "colour space": ("colours", _names_colours(extras)),
     }
+    if extras.exif is not None and "exif" in HELD[file_format]:
+        del present["resolution"]  # stands there as well
     missing = [
         name for name, (key, value) in present.items() if value and key not in HELD[file_format]
     ]
@@ -232,6 +237,16 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         extras = replace(extras, dpi=None)
         missing.append("resolution")
     return extras, missing
+
+
+def _names_colours(extras: Extras) -> bool:
+    """Whether a PNG says, other than by a profile, that its colours are not sRGB's."""
+    chunks = dict(extras.chunks)
+    if b"cICP" in chunks:
+        return chunks[b"cICP"][:2] != b"\1\15"  # primaries and transfer of sRGB
+    if extras.icc is not None or b"sRGB" in chunks or b"gAMA" not in chunks:
+        return False
+    return abs(int.from_bytes(chunks[b"gAMA"], "big") - 45455) > 500
 
 
 def _is_xmp(text: bytes) -> bool:

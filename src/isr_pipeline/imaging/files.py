@@ -15,7 +15,6 @@ What becomes of the kinds of pictures:
 
 import io
 import struct
-import warnings
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +45,7 @@ from isr_pipeline.imaging.exif import (
     read_directory,
 )
 from isr_pipeline.imaging.profiles import fits
+from isr_pipeline.quiet import no_warnings
 
 Samples = NDArray[Any]
 """`(height, width, channel)`, uint8 or uint16; by channels grey, grey and alpha, RGB, RGBA."""
@@ -205,14 +205,12 @@ def srgb_profile() -> bytes:
 @contextmanager
 def _opened(data: bytes, maximum_megapixels: float) -> Iterator[Image.Image]:
     """Open a picture; what its decoder raises within the block becomes `UnusablePictureError`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with open_image(as_stored(data), READ, maximum_megapixels) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":
-                kind = "pages" if image.format == "TIFF" else "frames: animated files"
-                raise UnusablePictureError("unsupported", f"{frames} {kind} are not upscaled")
-            yield image
+    with no_warnings(), open_image(as_stored(data), READ, maximum_megapixels) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
+            kind = "pages" if image.format == "TIFF" else "frames: animated files"
+            raise UnusablePictureError("unsupported", f"{frames} {kind} are not upscaled")
+        yield image
 
 
 def _format(image: Image.Image) -> str:

@@ -10,7 +10,6 @@ import stat
 import sys
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -38,6 +37,7 @@ from isr_pipeline.imaging.files import (
 from isr_pipeline.inference.tiling import largest_window, longest_side
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.memory import MemoryGate, show_bytes
+from isr_pipeline.quiet import no_warnings
 from isr_pipeline.storage.atomic import replace_file
 
 DONE, KEPT, FAILED = "done", "kept", "failed"
@@ -397,8 +397,7 @@ def _open_regular(path: Path) -> BinaryIO:
 
 def _stored_size(path: Path) -> tuple[int, int]:
     """The longer and the shorter side of a picture file, from its header."""
-    with _open_regular(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _open_regular(path) as file, no_warnings():
         try:
             with Image.open(file, formats=READ) as image:
                 return max(image.size), min(image.size)

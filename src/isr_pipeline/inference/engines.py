@@ -245,7 +245,8 @@ def _graph(source: "Card | Path | keras.Model", scale: int) -> Path | None:
         if source.suffix == ".xml":
             return source
         beside = source.with_name(name)
-        return beside if beside.is_file() and _network_of(beside) == file_sha256(source) else None
+        both = beside.is_file() and source.is_file()
+        return beside if both and _network_of(beside) == file_sha256(source) else None
     if not _is_card(source):
         return None
     if scale not in source.scales or not openvino_is_installed():

@@ -116,13 +116,15 @@ def _champions(folder: Path) -> list[Source]:
             record = json.loads(path.read_text())
             scales = sorted(int(name.removeprefix("x")) for name in record["psnr_rgb"])
             network, degradation = str(record["network"]), str(record["protocol"])
+            scores = ", ".join(f"{name} {v:.2f} dB" for name, v in record["psnr_rgb"].items())
             written = path.stat().st_mtime
+            if not (path.parent / "network.keras").is_file():
+                continue
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue  # half a champion is none
         if degradation == PIXELATED:
             continue  # it takes pictures that are as large as its result
         place = path.parent
-        scores = ", ".join(f"{name} {value:.2f} dB" for name, value in record["psnr_rgb"].items())
         description = (
             f"{network}, the champion of {place.parent.name} for {degradation} pictures ({scores})"
         )
@@ -140,7 +142,7 @@ def _exported(champion: Path, record: dict[str, Any]) -> Path:
         return champion
     passing = {"new", "version", "registry"}  # what a record says of a run, not of the network
     same = all(exported.get(key) == record.get(key) for key in {*exported, *record} - passing)
-    return folder if same else champion
+    return folder if same and (folder / "network.keras").is_file() else champion
 
 
 def table(folder: Path) -> list[tuple[str, ...]]:
@@ -159,7 +161,7 @@ def table(folder: Path) -> list[tuple[str, ...]]:
                 CHAMPION,
                 " ".join(f"x{scale}" for scale in scales),
                 str(champion.degradation),
-                f"{record['parameters']:,}" if "parameters" in record else "",
+                f"{record['parameters']:,}" if isinstance(record.get("parameters"), int) else "",
                 ", ".join(
                     f"{record.get('split', 'test')} {name} {v:.2f} dB RGB"
                     for name, v in record["psnr_rgb"].items()

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -13,13 +12,13 @@ from PIL import Image
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import (
-    BYTES_A_PIXEL,
     FORMATS,
     HEAD_BYTES,
     UnusablePictureError,
     decode_picture,
     format_of,
 )
+from isr_pipeline.quiet import no_warnings
 
 MAXIMUM_BYTES = 2 * 2**30  # of a file; what is larger is no photograph but a film
 COLUMNS = ("photograph", "scale", "path")
@@ -83,22 +82,26 @@ class PhotoCollection:
         # The index has refused what is too large; what it took is not refused again.
         return decode_picture(data, maximum_megapixels=float("inf")).pixels
 
-    def decoding_bytes(self, path: str) -> int:
-        """Memory that reading and decoding a file will take at most, by its size and header.
-
-        Zero for what `read` refuses.
-        """
+    def size(self, path: str) -> int:
+        """Bytes of a file; 0 for what `read` refuses."""
         try:
             with self._open(path) as file:
-                size = os.fstat(file.fileno()).st_size
-                try:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        with Image.open(file, formats=FORMATS) as image:
-                            return size + BYTES_A_PIXEL * image.width * image.height
-                except Exception:  # Pillow raises whatever the format's reader raises
-                    return size
+                if format_of(file.read(HEAD_BYTES)) is None:
+                    return 0
+                return os.fstat(file.fileno()).st_size
         except (OSError, SourceError):
+            return 0
+
+    def pixels(self, path: str) -> int:
+        """How many pixels a file claims to hold; 0 for what is no picture."""
+        try:
+            with (
+                self._open(path) as file,
+                no_warnings(),
+                Image.open(file, formats=FORMATS) as image,
+            ):
+                return image.width * image.height
+        except Exception:  # Pillow raises whatever the format's reader raises
             return 0
 
     def _open(self, path: str) -> BinaryIO:

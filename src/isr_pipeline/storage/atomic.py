@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
+
+try:
+    import fcntl
+except ImportError:  # there is none on Windows
+    fcntl = None  # type: ignore[assignment]
 
 MANIFEST = "manifest.json"
 _TEMPORARY = re.compile(r"\.(partial|former)\.([0-9a-f]{8})\.(\d+)\.[0-9a-f]{16}\.(.*)", re.DOTALL)
@@ -76,10 +81,18 @@ def _put_in_place(partial: Path, folder: Path) -> None:
                 recover_folder(folder)
                 raise
             # Another writer was faster: now its folder is the former one.
-            shutil.rmtree(former, ignore_errors=True)
+            _delete_former(former, folder)
         else:
-            shutil.rmtree(former, ignore_errors=True)
+            _delete_former(former, folder)
             return
+
+
+def _delete_former(former: Path, folder: Path) -> None:
+    """Delete it under another name, so that a former folder is whole as long as it is called so."""
+    doomed = _beside(folder, "partial", folder.name)
+    with suppress(OSError):
+        former.replace(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def recover_folder(folder: Path) -> None:
@@ -120,7 +133,8 @@ def _sweep(folder: Path) -> None:
                 continue
             if found[1] == "former":
                 recover_folder(folder / found[4])
-            if path.is_dir():
+                _delete_former(path, folder / found[4])
+            elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
@@ -131,9 +145,68 @@ _sweep_once = lru_cache(maxsize=1024)(_sweep)
 
 
 def _abandoned(path: Path, machine: str, process: int) -> bool:
-    if machine == _machine():
-        return not psutil.pid_exists(process)
-    return time.time() - path.lstat().st_mtime > _FORGOTTEN_S
+    written = path.lstat().st_mtime
+    if machine != _machine():
+        return time.time() - written > _FORGOTTEN_S
+    try:  # a number is given again: a process that is younger has not written this
+        return psutil.Process(process).create_time() > written + 60
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[int | None]:
+    """Keep other processes of this machine from a block that they enter by the same lock file.
+
+    The lock ends with its process, however that ends. Where the system has no such locks, nobody
+    is kept away.
+
+    Args:
+        lock: a file, there as long as somebody is in the block.
+
+    Yields:
+        None, or the number of the process that is in the block already (0 if that is not known).
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("a+") as file:
+            if not _take(file):
+                file.seek(0)
+                owner = file.read()
+                break
+            if not _is(file, lock):
+                continue  # its owner has just left and deleted it
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield None
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+    yield int(owner) if owner.isdecimal() else 0
+
+
+def _take(file: TextIO) -> bool:
+    """Whether a file could be locked, or nobody can here."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks
+        return True
+    return True
+
+
+def _is(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def digest(*parts: Any) -> str:
@@ -155,7 +228,8 @@ def digest(*parts: Any) -> str:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a completely written folder, or None.
 
-    A folder whose files are not of the sizes that they were written with is not complete.
+    A folder that lacks a file, or has one of another size than it was written with, is not
+    complete.
     """
     recover_folder(folder)
     try:
@@ -164,11 +238,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(manifest, dict) or "digest" not in manifest:
         return None
-    return manifest if manifest.get("files") == _sizes(folder) else None
+    present = _sizes(folder)
+    written = manifest.get("files", {})
+    return manifest if all(present.get(name) == size for name, size in written.items()) else None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each file of a folder, but for the manifest."""
+    """Bytes of each file in a folder, but for the manifest."""
     return {
         str(path.relative_to(folder)): path.stat().st_size
         for path in sorted(folder.rglob("*"))

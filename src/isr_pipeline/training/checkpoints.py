@@ -1,18 +1,14 @@
 """Where a training keeps its best weights and its state between epochs."""
 
 import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.storage.atomic import recover_folder, replace_file, replace_folder
+from isr_pipeline.storage.atomic import only_one, recover_folder, replace_file, replace_folder
 
 if TYPE_CHECKING:
     import keras
@@ -76,41 +72,24 @@ class Checkpoints:
         model.load_weights(self.folder / "state" / _WEIGHTS)
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keep this machine's other processes away from them for a block.
+    def claimed(self, work: str = "training") -> Iterator[None]:
+        """Keep other processes of this machine away from them for a block.
 
         A claim ends with its process, however that ends.
+
+        Args:
+            work: what is done meanwhile, in a word.
 
         Raises:
             ProjectError: when another process has them.
         """
-        owner = self._owner()
-        if owner is not None and owner != os.getpid():
-            raise ProjectError(
-                f"process {owner} is at this very training, in {self.folder}: wait for it or end "
-                "it, then the same command goes on"
-            )
-        with replace_file(self._claim) as partial:
-            process = psutil.Process()
-            partial.write_text(json.dumps([platform.node(), process.pid, process.create_time()]))
-        try:
+        with only_one(self.folder.with_name(f"{self.folder.name}.lock")) as owner:
+            if owner is not None:
+                raise ProjectError(
+                    f"process {owner} is at this very {work}, in {self.folder}: wait for it or end "
+                    "it, then the same command goes on"
+                )
             yield
-        finally:
-            self._claim.unlink(missing_ok=True)
-
-    @property
-    def _claim(self) -> Path:
-        return self.folder.with_name(f"{self.folder.name}.process.json")  # outlives `forget`
-
-    def _owner(self) -> int | None:
-        """The living process of this machine that has claimed them."""
-        try:
-            node, number, created = json.loads(self._claim.read_text())
-            process = psutil.Process(number)
-            alive = process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, TypeError, psutil.Error):
-            return None
-        return int(number) if alive and node == platform.node() else None
 
     def forget(self) -> None:
         """Delete them: the training's results are saved, or it begins anew."""

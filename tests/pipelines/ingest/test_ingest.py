@@ -1,5 +1,6 @@
 import io
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from PIL import Image
 
 from conftest import made_photograph
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.decode import BYTES_A_PIXEL, decode_picture
 from isr_pipeline.pipelines.ingest import nodes
 from isr_pipeline.pipelines.ingest.nodes import index_photographs, summarise_ingestion
 from isr_pipeline.pipelines.ingest.pipeline import create_pipeline
@@ -88,10 +89,19 @@ def test_files_are_decoded_together_only_as_far_as_memory_allows(folder, monkeyp
     monkeypatch.setattr(nodes, "decode_picture", watched)
     for room in (1.5, 3.5):
         most.append(0)
-        budget = room * photographs.decoding_bytes("0.png")
+        cost = photographs.size("0.png") + BYTES_A_PIXEL * photographs.pixels("0.png")
+        budget = room * cost
         monkeypatch.setattr(nodes, "work_budget", lambda budget=budget: budget)
         index_photographs(photographs, ingest_parameters(workers=8))
     assert most == [1, 3]
+
+
+def test_warnings_are_as_they_were_after_many_threads(folder):
+    for number in range(20):
+        (folder / f"{number}.png").write_bytes(GOOD)
+    before = list(warnings.filters)
+    index_photographs(list_folder(folder), ingest_parameters(workers=8))
+    assert warnings.filters == before
 
 
 def test_a_file_that_went_away_is_missing(folder):

@@ -120,6 +120,8 @@ def test_photographs_too_small_to_be_reduced_are_an_error_with_the_remedy(own_fo
     )
     with pytest.raises(ProjectError, match=r"reductions \[0.01\].* 4 pixels a side.* scales"):
         pair_photographs(index, parameters)
+    with pytest.raises(ProjectError, match="no usable photograph: the catalog entry photo_index"):
+        pair_photographs(index.assign(status="corrupt"), parameters)
 
 
 def test_a_file_that_changed_since_ingestion_is_named(own_folder):

@@ -10,8 +10,10 @@ from conftest import PROJECT
 from isr_pipeline.datasets.studies import StudyDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.pair.nodes import split_photographs
+from isr_pipeline.pipelines.tune import nodes
 from isr_pipeline.pipelines.tune.nodes import choose_best, plot_search, search_parameters
 from isr_pipeline.pipelines.tune.pipeline import create_pipeline
+from isr_pipeline.storage.atomic import only_one
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.parameters import TrainParameters
 from isr_pipeline.training.search import StudyFile
@@ -121,9 +123,30 @@ def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tm
     assert mlflow.active_run().info.run_id == run.info.run_id
 
 
-def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(
-    world, tmp_path, monkeypatch
-):
+def test_two_processes_are_not_at_one_search(world, tmp_path, monkeypatch):
+    locks = []
+    monkeypatch.setattr(nodes, "run_search", lambda *_: locks.extend(tmp_path.glob("*.lock")))
+
+    def search():
+        search_parameters(
+            world.tiles,
+            world.pairs,
+            world.pictures,
+            StudyFile(tmp_path / "study.db"),
+            Checkpoints(tmp_path),
+            None,
+            train_parameters(),
+            tune_parameters(),
+        )
+
+    search()
+    assert len(locks) == 1
+    assert not locks[0].exists()
+    with only_one(locks[0]), pytest.raises(ProjectError, match="is at this very search"):
+        search()
+
+
+def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(world, tmp_path):
     def search(pairs, **changes):
         search_parameters(
             world.tiles,
@@ -138,11 +161,6 @@ def test_wrong_spaces_and_tiles_of_another_split_are_refused_before_any_work(
 
     with pytest.raises(ProjectError, match="'speed' is no value of train now"):
         search(world.pairs, space={"speed": {"choices": [1]}})
-    with monkeypatch.context() as busy:
-        busy.setattr(Checkpoints, "_owner", lambda self: 777)
-        with pytest.raises(ProjectError, match="process 777 is at this very training"):
-            search(world.pairs)
-    (tmp_path / "study.db").unlink()
     other = split_photographs(world.pairs.drop(columns="split"), split_parameters(seed=12))
     with pytest.raises(ProjectError, match="kedro run --pipelines=tile first"):
         search(other)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
-from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.imaging.decode import BYTES_A_PIXEL, UnusablePictureError, decode_picture
 from isr_pipeline.memory import MemoryGate, work_budget
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.progress import map_in_order
@@ -35,7 +35,12 @@ def index_photographs(photographs: PhotoCollection, parameters: IngestParameters
     def describe(task: Any) -> dict[str, Any]:
         photograph, scale, path = str(task.photograph), int(task.scale), str(task.path)
         place = {"photograph": photograph, "scale": scale, "path": path}
-        with gate.room(photographs.decoding_bytes(path)):
+        size = photographs.size(path)
+        with gate.room(size):  # some headers are found by reading the whole file
+            pixels = photographs.pixels(path)
+        if pixels > parameters.maximum_megapixels * 1e6:  # it will be refused
+            pixels = 0
+        with gate.room(size + BYTES_A_PIXEL * pixels):
             return place | _describe_file(photographs, path, scale, parameters)
 
     files = photographs.files

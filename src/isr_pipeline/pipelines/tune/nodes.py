@@ -86,7 +86,7 @@ def search_parameters(
     def discard(number: int) -> None:
         shutil.rmtree(folder / f"trial_{number}", ignore_errors=True)
 
-    with Checkpoints(folder).claimed():  # two processes would take each other's trials
+    with Checkpoints(folder).claimed("search"):  # two processes would take each other's trials
         run_search(study, train, tune, fit, discard)
     return trials_table(study)
 
