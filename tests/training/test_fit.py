@@ -123,8 +123,9 @@ class InterruptionError(Exception):
                 "minimum": 1e-8,
             },
         },
+        {"network__name": "report_autoencoder", "steps_per_epoch": 1},
     ],
-    ids=["averaged, cosine", "reduced on a plateau"],
+    ids=["averaged, cosine", "reduced on a plateau", "dropout"],
 )
 def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
     world, tmp_path, caplog, changes

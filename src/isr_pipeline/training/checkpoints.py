@@ -46,10 +46,16 @@ class Checkpoints:
             network.save_weights(partial)
 
     def save_state(self, model: "keras.Model", state: dict[str, Any]) -> None:
-        """Replace the state: weights and optimiser of the fitted model, and `state` as JSON."""
+        """Replace the state: weights, optimiser and random seeds of the fitted model, and `state`.
+
+        Args:
+            model: built and compiled.
+            state: whatever JSON holds.
+        """
         with replace_folder(self.folder / "state") as partial:
             model.save_weights(partial / _WEIGHTS)
-            (partial / _STATE).write_text(json.dumps(state))
+            seeds = [seed.numpy().tolist() for seed in _seeds(model)]
+            (partial / _STATE).write_text(json.dumps({**state, "seeds": seeds}))
 
     def end(self) -> None:
         """Note in the state that the training is over, if there is one."""
@@ -67,9 +73,14 @@ class Checkpoints:
             return None
         return state
 
-    def load_weights(self, model: "keras.Model") -> None:
-        """Load the saved weights and optimiser into a built and compiled model."""
-        model.load_weights(self.folder / "state" / _WEIGHTS)
+    def restore(self, model: "keras.Model") -> dict[str, Any] | None:
+        """Bring a built and compiled model to where it was saved; the saved state, if there is."""
+        state = self.load_state()
+        if state is not None:
+            model.load_weights(self.folder / "state" / _WEIGHTS)
+            for seed, value in zip(_seeds(model), state["seeds"], strict=True):
+                seed.assign(value)
+        return state
 
     @contextmanager
     def claimed(self, work: str = "training") -> Iterator[None]:
@@ -94,3 +105,9 @@ class Checkpoints:
     def forget(self) -> None:
         """Delete them: the training's results are saved, or it begins anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _seeds(model: "keras.Model") -> list[Any]:
+    """What Keras keeps out of a model's weights and its files: random states, as of dropout."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]

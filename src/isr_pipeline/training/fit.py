@@ -387,10 +387,9 @@ def _resume(
 
     All they are when something stopped it, or when the minutes that it may take are over.
     """
-    state = checkpoints.load_state()
-    if state is None or not checkpoints.best.is_file():
+    state = checkpoints.restore(model) if checkpoints.best.is_file() else None
+    if state is None:
         return 0, False
-    checkpoints.load_weights(model)
     saver.restore(state)
     done = int(state["epochs"])
     logger.info("Resuming the interrupted training after epoch %d", done)
