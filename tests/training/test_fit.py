@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from isr_pipeline import storage
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale
 from isr_pipeline.storage.pictures import (
@@ -294,11 +295,32 @@ def test_other_pictures_do_not_resume(world, tmp_path, caplog):
     assert "starting anew" in caplog.text
 
 
+def test_a_training_is_told_apart_by_tiles_their_order_weights_and_arithmetic(world, monkeypatch):
+    def digest(tiles=world.tiles, precision="float32", initial=None):
+        return fit._work_digest(tiles, world.pictures, train_parameters(), precision, initial)
+
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    digests = {
+        digest(),
+        digest(world.tiles.iloc[::-1]),
+        digest(world.tiles.iloc[1:]),
+        digest(precision="mixed_bfloat16"),
+        digest(initial=network),
+    }
+    assert digest() in digests
+    monkeypatch.setattr(storage.tiles, "ROWS_AT_A_TIME", 7)
+    assert digest() in digests
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert len(digests | {digest()}) == 6
+
+
 def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_path):
     tiles = world.tiles.copy()
     tiles.loc[tiles.index[0], "lr_height"] = 20
-    with pytest.raises(ProjectError, match="several sizes cannot share a batch"):
-        fit_network(tiles, world.pictures, train_parameters(), Checkpoints(tmp_path))
+    for batch_size in (1, 2):
+        parameters = train_parameters(batch_size=batch_size)
+        with pytest.raises(ProjectError, match=r"of several sizes .* set tile\.size"):
+            fit_network(tiles, world.pictures, parameters, Checkpoints(tmp_path))
 
 
 def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_path, caplog):
@@ -335,25 +357,14 @@ def test_who_cuts_the_tiles(world, monkeypatch, feed, gpu, backend, cuts):
     monkeypatch.setattr(fit, "has_gpu", lambda: gpu)
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     parameters = train_parameters(feed=feed)
-    assert fit.cuts_on_device(world.tiles, world.pictures, parameters) is cuts
+    assert fit.cuts_on_device(world.pictures, parameters) is cuts
     if feed == "auto":
         monkeypatch.setattr(fit, "BYTES_UNASKED", 1e3)
-        assert not fit.cuts_on_device(world.tiles, world.pictures, parameters)
+        assert not fit.cuts_on_device(world.pictures, parameters)
     if feed == "device":
         monkeypatch.setattr(fit, "PIXEL_LIMIT", 1000)
         with pytest.raises(ProjectError, match=r"train\.feed to 'host'"):
-            fit.cuts_on_device(world.tiles, world.pictures, parameters)
-
-
-def test_a_device_asked_for_tiles_of_several_sizes_is_refused(world, tmp_path):
-    whole = world.tiles.assign(lr_height=np.arange(len(world.tiles)) % 2 + 8)
-    with pytest.raises(ProjectError, match=r"train\.feed 'device' needs tiles of one size"):
-        fit_network(
-            whole,
-            world.pictures,
-            train_parameters(feed="device", batch_size=1, augment=False),
-            Checkpoints(tmp_path),
-        )
+            fit.cuts_on_device(world.pictures, parameters)
 
 
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):

@@ -1,5 +1,6 @@
 """Where the tiles are: an index over the picture store; no pixel is copied."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
 original (`hr_*`) picture; a tile of the original is `enlargement` times `lr_height`, `lr_width`.
 `deviation` is the standard deviation of the original tile's luma in grey levels."""
 
+ROWS_AT_A_TIME = 1_000_000
+
 
 @dataclass(frozen=True)
 class TileStream:
@@ -69,8 +72,20 @@ def write_tiles(folder: Path, stream: TileStream) -> dict[str, Any] | None:
 
 
 def read_tiles(folder: Path) -> pd.DataFrame:
-    """Load a tile index as written by `write_tiles`."""
-    return pd.read_parquet(folder / TABLE)
+    """Load a tile index as written by `write_tiles`, 35 bytes a tile."""
+    # Each column of Arrow's is given up as soon as it is a column of Pandas'.
+    tiles = pq.read_table(folder / TABLE).to_pandas(split_blocks=True, self_destruct=True)
+    pa.default_memory_pool().release_unused()
+    return tiles
+
+
+def digest_tiles(tiles: pd.DataFrame) -> str:
+    """SHA-256 over the rows of a tile index, in their order."""
+    total = hashlib.sha256()
+    for start in range(0, len(tiles), ROWS_AT_A_TIME):
+        part = tiles.iloc[start : start + ROWS_AT_A_TIME]
+        total.update(pd.util.hash_pandas_object(part, index=False).to_numpy())
+    return total.hexdigest()
 
 
 def axis_positions(

@@ -74,8 +74,9 @@ class DeviceReader:
         for side in ("lr", "hr"):
             factor = 1 if side == "lr" else int(first_tile["enlargement"])
             keys = [(photograph, scale if side == "lr" else 1) for photograph, scale in pairs]
-            first = np.array([pictures.first_pixel(*key) for key in keys])[pair]
-            width = np.array([pictures.size(*key)[1] for key in keys])[pair]
+            # 32 bits hold them: see PIXEL_LIMIT.
+            first = np.array([pictures.first_pixel(*key) for key in keys], np.int32)[pair]
+            width = np.array([pictures.size(*key)[1] for key in keys], np.int32)[pair]
             first += tiles[f"{side}_y"].to_numpy() * width + tiles[f"{side}_x"].to_numpy()
             size = int(first_tile["lr_height"]) * factor, int(first_tile["lr_width"]) * factor
             self._halves.append((first, width, size))
@@ -109,8 +110,8 @@ _ON_DEVICE: WeakKeyDictionary[PictureStore, DevicePictures] = WeakKeyDictionary(
 
 
 def _places(
-    first: NDArray[np.int64],
-    width: NDArray[np.int64],
+    first: NDArray[np.int32],
+    width: NDArray[np.int32],
     size: tuple[int, int],
     flips: NDArray[np.int64],
 ) -> NDArray[np.int32]:

@@ -51,7 +51,7 @@ class TileReader:
             for photograph, scale in pairs
         ]
         places = ["lr_y", "lr_x", "lr_height", "lr_width", "hr_y", "hr_x"]
-        self._places = tiles[places].to_numpy(np.int64)
+        self._places = tiles[places].to_numpy(np.int32)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -115,7 +115,7 @@ class TileFeed:
         self.seed = seed
         self.augment = augment
         self._readers = readers_by_scale(tiles, pictures, make_reader)
-        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._orders: dict[tuple[int, int], NDArray[np.uint32]] = {}
 
     @property
     def scales(self) -> list[int]:
@@ -174,13 +174,13 @@ class TileFeed:
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
         return np.array([self._order(scale, tiles, int(p) // tiles)[p % tiles] for p in positions])
 
-    def _order(self, scale: int, tiles: int, turn: int) -> NDArray[np.int64]:
+    def _order(self, scale: int, tiles: int, turn: int) -> NDArray[np.uint32]:
         key = (scale, turn)
         if key not in self._orders:
             self._orders.pop((scale, turn - 2), None)
-            self._orders[key] = np.random.default_rng([self.seed, 0, scale, turn]).permutation(
-                tiles
-            )
+            numbers = np.arange(tiles, dtype=np.uint32)  # more tiles than that no memory holds
+            np.random.default_rng([self.seed, 0, scale, turn]).shuffle(numbers)
+            self._orders[key] = numbers
         return self._orders[key]
 
 
@@ -216,11 +216,11 @@ def make_batch(
     return lr_batch, hr_batch
 
 
-def pairs_of(tiles: pd.DataFrame) -> tuple[NDArray[np.int64], list[tuple[str, int]]]:
+def pairs_of(tiles: pd.DataFrame) -> tuple[NDArray[np.int32], list[tuple[str, int]]]:
     """The number of each tile's pair, and the photograph and scale of each pair."""
     pairs = tiles.groupby(["photograph", "scale"], observed=True, sort=False)
-    numbers = pairs.ngroup().to_numpy()
-    heads = tiles[["photograph", "scale"]].iloc[np.unique(numbers, return_index=True)[1]]
+    numbers = pairs.ngroup().to_numpy(np.int32)
+    heads = pairs.head(1)[["photograph", "scale"]]
     return numbers, [(str(p), int(str(s))) for p, s in heads.itertuples(index=False)]
 
 

@@ -14,6 +14,7 @@ from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import at_scale, build_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
+from isr_pipeline.storage.tiles import digest_tiles
 from isr_pipeline.training.callbacks import (
     Recorder,
     SaveBest,
@@ -89,13 +90,13 @@ def fit_network(
             as that of another scale; None starts from random weights.
 
     Raises:
-        ProjectError: when the tiles cannot share a batch, when `initial` has nothing in common
+        ProjectError: when the tiles are of several sizes, when `initial` has nothing in common
             with the network, when another process is at this very training, or when it diverges
             (`DivergedError`).
     """
     _check_shapes(tiles, parameters)
     keras.utils.set_random_seed(parameters.seed)
-    on_device = cuts_on_device(tiles, pictures, parameters)
+    on_device = cuts_on_device(pictures, parameters)
     make_reader: MakeReader = device_reader(pictures) if on_device else TileReader
     feed = TileFeed(
         tiles[tiles["split"] == "train"],
@@ -263,23 +264,14 @@ class ValidationTiles(keras.utils.PyDataset):
         return make_batch(self._readers, {scale: rows[part] for scale, rows in self._rows.items()})
 
 
-def _tile_sizes(tiles: pd.DataFrame) -> int:
-    sizes = tiles.groupby("enlargement")[["lr_height", "lr_width"]]
-    return int(sizes.nunique().to_numpy().max())
-
-
-def cuts_on_device(
-    tiles: pd.DataFrame, pictures: PictureStore, parameters: TrainParameters
-) -> bool:
+def cuts_on_device(pictures: PictureStore, parameters: TrainParameters) -> bool:
     """Whether the device cuts the tiles: see `TrainParameters.feed`."""
-    one_size, pixels = _tile_sizes(tiles) == 1, len(pictures.pixels)
+    pixels = len(pictures.pixels)
     if parameters.feed == "auto":  # TensorFlow takes batches from the processor's memory alone
         suits = has_gpu() and keras.backend.backend() != "tensorflow"
-        return suits and one_size and 3 * pixels < BYTES_UNASKED
+        return suits and 3 * pixels < BYTES_UNASKED
     if parameters.feed == "host":
         return False
-    if not one_size:
-        raise ProjectError("train.feed 'device' needs tiles of one size: set tile.size")
     if pixels >= PIXEL_LIMIT:
         raise ProjectError(
             f"train.feed 'device' takes fewer than {PIXEL_LIMIT / 1e9:.1f} billion pixels, and the "
@@ -289,9 +281,11 @@ def cuts_on_device(
 
 
 def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
-    if _tile_sizes(tiles) > 1 and parameters.batch_size > 1:
+    # With one tile a batch Keras would still expect all of them to be like the first ones.
+    sizes = tiles.groupby("enlargement")[["lr_height", "lr_width"]]
+    if sizes.nunique().to_numpy().max() > 1:
         raise ProjectError(
-            "whole pictures of several sizes cannot share a batch: set tile.size or pair.resize"
+            "whole pictures of several sizes cannot be trained on: set tile.size or pair.resize"
         )
     if parameters.augment and (tiles["lr_height"] != tiles["lr_width"]).any():
         raise ProjectError("train.augment transposes tiles, which must be square: set tile.size")
@@ -403,9 +397,13 @@ def _work_digest(
     precision: str,
     initial: keras.Model | None,
 ) -> str:
-    hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
     settings = parameters.model_dump(exclude=set(WITHOUT_EFFECT))
-    start = [] if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()]
+    arithmetic = [keras.backend.backend(), precision]
     return digest(
-        pictures.digest, settings, precision, len(tiles), int(hashes.sum(dtype=np.uint64)), start
+        pictures.digest, digest_tiles(tiles), settings, arithmetic, digest_weights(initial)
     )
+
+
+def digest_weights(network: keras.Model | None) -> list[float]:
+    """Tells networks of other weights apart."""
+    return [] if network is None else [float(np.abs(w).sum()) for w in network.get_weights()]

@@ -128,7 +128,7 @@ class TrainParameters(Parameters):
         augment: mirror and transpose tiles at random.
         feed: where tiles are cut: by the processor (`host`), or by the GPU out of a copy of the
             whole picture store in its memory, 3 bytes a pixel (`device`); `auto` is `device` with
-            JAX or PyTorch on a GPU when the tiles are of one size and the store is below 4 GB.
+            JAX or PyTorch on a GPU when the store is below 4 GB.
         epochs: at most this many.
         steps_per_epoch: or null for as many as it takes to see each tile once.
         validation_tiles: at most this many of each scale, spread evenly; null for all.

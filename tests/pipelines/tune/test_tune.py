@@ -1,3 +1,4 @@
+import keras
 import mlflow
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from isr_pipeline.pipelines.tune import nodes
 from isr_pipeline.pipelines.tune.nodes import choose_best, plot_search, search_parameters
 from isr_pipeline.pipelines.tune.pipeline import create_pipeline
 from isr_pipeline.storage.atomic import only_one
+from isr_pipeline.training import precision
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.parameters import TrainParameters
 from isr_pipeline.training.search import StudyFile
@@ -93,6 +95,19 @@ def test_the_pipeline_runs_from_a_catalog_and_its_result_is_a_parameters_file(
 
     shown = StudyDataset(str(tmp_path / "study.db")).preview()
     assert shown["data"][0][shown["columns"].index("trial")] == best["trial"]
+
+
+def test_searches_of_other_backends_or_precisions_are_others(monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: False)
+    common = {"precision": "auto", "loss": "charbonnier"}
+    here = nodes._with_arithmetic(common)
+    assert here == {"precision": "float32", "loss": "charbonnier", "backend": "tensorflow"}
+    assert "precision" not in nodes._with_arithmetic({"loss": "charbonnier"})  # it varies
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
+    assert nodes._with_arithmetic(common) != here
+    assert nodes._with_arithmetic({**common, "precision": "float32"}) == here
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert nodes._with_arithmetic({**common, "precision": "float32"}) != here
 
 
 def test_a_trial_is_pruned_inside_the_real_training_and_leaves_nothing(world, tmp_path, run):

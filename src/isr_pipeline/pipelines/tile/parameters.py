@@ -9,7 +9,8 @@ class TileParameters(Parameters):
     """Where training looks.
 
     Attributes:
-        size: side of a tile in low-resolution pixels, or null for whole pictures.
+        size: side of a tile in low-resolution pixels, or null for whole pictures,
+            which must be of one size to be trained on (`pair.resize`).
         stride: distance between training tiles in low-resolution pixels (validation tiles never
             overlap).
         drop_flat_below: leave out training tiles whose luma deviates less than this many grey

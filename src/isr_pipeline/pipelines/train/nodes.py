@@ -47,7 +47,7 @@ def train_network(
     from isr_pipeline.training.fit import fit_network
 
     result = fit_network(tiles, pictures, parameters, checkpoints, tracking.log_epoch, initial)
-    used = set(tiles["photograph"].astype(str))
+    used = {str(photograph) for photograph in tiles["photograph"].unique()}
     originals = usable.loc[usable["photograph"].isin(used), "hr_sha256"]
     what = {
         "network": parameters.network.label,

@@ -3,7 +3,6 @@
 import shutil
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from isr_pipeline.pipelines.train.nodes import pairs_of_tiles
 from isr_pipeline.reporting.figures import draw_search_history, draw_search_slices
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
+from isr_pipeline.storage.tiles import digest_tiles
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.parameters import TrainParameters
 from isr_pipeline.training.search import COLUMNS, OnEpoch, StudyFile, run_search, trials_table
@@ -51,15 +51,18 @@ def search_parameters(
     pairs_of_tiles(tiles, pairs)
     initial = None if initial_network is None else initial_network.network
     check_space(tune, train)
-    hashes = pd.util.hash_pandas_object(tiles, index=False).to_numpy()
+    import_keras()
+    import keras
+
+    from isr_pipeline.training.fit import digest_weights, fit_network
+
     work_digest = digest(
         {key: values.model_dump() for key, values in tune.dimensions.items()},
-        common_values(train, tune),
+        _with_arithmetic(common_values(train, tune)),
         tune.seed,
         pictures.digest,
-        len(tiles),
-        int(hashes.sum(dtype=np.uint64)),
-        None if initial is None else [float(np.abs(w).sum()) for w in initial.get_weights()],
+        digest_tiles(tiles),
+        digest_weights(initial),
     )
     study = study_file.open(work_digest)
     folder = checkpoints.folder / study.study_name
@@ -67,11 +70,6 @@ def search_parameters(
     def fit(
         number: int, parameters: TrainParameters, on_epoch: OnEpoch
     ) -> tuple[pd.DataFrame, int]:
-        import_keras()
-        import keras
-
-        from isr_pipeline.training.fit import fit_network
-
         def told(epoch: int, figures: dict[str, float]) -> None:
             tracking.log_epoch(epoch, figures)
             on_epoch(epoch, figures)
@@ -146,6 +144,16 @@ def plot_search(trials: pd.DataFrame, tune: TuneParameters) -> tuple[Figure, Fig
     ]
     keys = [column for column in trials.columns if column not in COLUMNS]
     return draw_search_history(trials), draw_search_slices(trials, keys, logarithmic)
+
+
+def _with_arithmetic(common: dict[str, Any]) -> dict[str, Any]:
+    """The trials' common values, with what computes them: others' figures compare with none."""
+    import keras
+
+    from isr_pipeline.training.precision import choose_precision
+
+    precise = {k: choose_precision(v) for k, v in common.items() if k == "precision"}
+    return {**common, **precise, "backend": keras.backend.backend()}
 
 
 def _plain(value: Any, key: str, tune: TuneParameters) -> Any:
