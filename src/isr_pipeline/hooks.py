@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -15,17 +15,13 @@ from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
+from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.together import check_together
 
 logger = logging.getLogger(__name__)
-CATALOG_PARAMETERS = {  # read by the catalogs
-    "photos",
-    "unsplash",
-    "initial_network",
-    "recipe",
-    "weights_folder",
-}
+NAMES_ARE_LOOKED_UP_IN = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
+"""Kedro's modules that raise a ValueError for names of pipelines, nodes and datasets."""
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
 
 
@@ -82,7 +78,7 @@ class TrackingHooks(MlflowHook):
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        _refuse_unknown_parameters(self._context.config_loader["parameters"])
+        cast(ConfigLoader, self._context.config_loader).check_parameters(_parameters_of_nodes())
         check_together(
             {
                 name.removeprefix("params:"): catalog[name].load()
@@ -175,11 +171,7 @@ class TrackingHooks(MlflowHook):
 
 
 class ProjectHooks:
-    """One line for errors that a person can mend, and where to look when a run is done."""
-
-    @hook_impl
-    def after_context_created(self, context: KedroContext) -> None:
-        sys.excepthook = _one_line_for_people
+    """Where to look when a run is done."""
 
     @hook_impl
     def after_pipeline_run(
@@ -210,20 +202,13 @@ class ProjectHooks:
             )
 
 
-def _refuse_unknown_parameters(parameters: dict[str, Any]) -> None:
-    """What no node reads is a slip of the hand, such as `epochs` for `train.epochs`."""
-    read = {
+def _parameters_of_nodes() -> set[str]:
+    return {
         name.removeprefix("params:").split(".")[0]
         for pipeline in pipelines.values()
         for name in pipeline.inputs()
         if name.startswith("params:")
     }
-    for key in parameters:
-        if key not in read | CATALOG_PARAMETERS:
-            raise ProjectError(
-                f"unknown parameter '{key}': there are {', '.join(sorted(read))}, "
-                f"and for the catalog {', '.join(sorted(CATALOG_PARAMETERS))}"
-            )
 
 
 def _unprepared(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
@@ -259,11 +244,27 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _one_line_for_people(
+def one_line_for_people(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
+    """`sys.excepthook` that shows what a person can mend as one line, and else the traceback."""
     for link in _chain(error):
         if isinstance(link, ProjectError) or type(link).__name__ == "ParameterValidationError":
             print(f"Error: {link}", file=sys.stderr)
             return
+    if isinstance(error, ValueError) and _module_of(traceback) in NAMES_ARE_LOOKED_UP_IN:
+        text = " ".join(str(error).split())
+        if "find the pipeline" in text:
+            known = ", ".join(sorted(name for name in pipelines if name != "__default__"))
+            text = f"{text.partition('. ')[0]}: there are {known}"
+        print(f"Error: {text}", file=sys.stderr)
+        return
     sys.__excepthook__(kind, error, traceback)
+
+
+def _module_of(traceback: TracebackType | None) -> str | None:
+    """The module in which an error was raised."""
+    frame = None
+    while traceback is not None:
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+    return None if frame is None else frame.f_globals.get("__name__")

@@ -1,17 +1,18 @@
 """Kedro's settings: configuration, resolvers, hooks."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
-
 from isr_pipeline import tracking
+from isr_pipeline.configuration import ConfigLoader
 
 tracking.configure_environment()
 with warnings.catch_warnings(record=True):  # MLflow warns of its own code while it is imported
-    from isr_pipeline.hooks import ProjectHooks, TrackingHooks
+    from isr_pipeline.hooks import ProjectHooks, TrackingHooks, one_line_for_people
 
+sys.excepthook = one_line_for_people
 # Both spellings are supported here; the notice is for those who write pipelines, not who run them.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
@@ -31,7 +32,7 @@ def _tracking_uri(configured: str | None = None) -> str:
     return tracking.tracking_uri(configured, Path(_project_root()))
 
 
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",

@@ -54,6 +54,13 @@ def test_a_wrong_parameter_fails_before_any_node_with_its_name(empty_project):
     assert not (empty_project.folder / "data").exists()
 
 
+def test_wrong_names_of_environments_and_pipelines_are_one_line_with_the_right_ones(empty_project):
+    error = one_line(empty_project.kedro("run", "--env=nosuch"))
+    assert "there are base, local, photos" in error
+    error = one_line(empty_project.kedro("run", "--env=test", "--pipelines=ingest,nosuch"))
+    assert "'nosuch': there are benchmark, evaluate" in error
+
+
 def test_photos_without_a_folder_says_how_to_name_one(empty_project):
     error = one_line(empty_project.kedro("run", "--env=photos"))
     assert "--params=photos=<folder>" in error

@@ -1,0 +1,77 @@
+"""Kedro's configuration, with one line where a name in it is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+
+from isr_pipeline.errors import ProjectError
+
+READ_WITH = {
+    "photos": "--env=photos or --env=weights",
+    "unsplash": "--env=unsplash or --env=report",
+    "recipe": "--env=weights",
+    "weights_folder": "--env=weights",
+}
+"""Environments whose files read a parameter that no node reads."""
+
+
+class ConfigLoader(OmegaConfigLoader):
+    """Kedro's loader; it knows which of the run's parameters its files read.
+
+    Attributes:
+        read: names of the parameters that a `${runtime_params:...}` has asked for.
+
+    Raises:
+        ProjectError: when the environment has no folder, and, when files are read, for parameters
+            and globals that they need and do not have.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.read: set[str] = set()
+        super().__init__(*args, **kwargs)
+        folder = Path(self.conf_source)
+        if self.env and folder.is_dir() and not (folder / self.env).is_dir():
+            known = sorted(path.name for path in folder.iterdir() if path.is_dir())
+            raise ProjectError(
+                f"--env={self.env}: there is no {folder / self.env}; there are {', '.join(known)}"
+            )
+
+    def check_parameters(self, of_nodes: set[str]) -> None:
+        """Refuse what nothing reads: a slip of the hand, such as `epochs` for `train.epochs`.
+
+        Args:
+            of_nodes: names of the parameters that the project's nodes read.
+
+        Raises:
+            ProjectError: naming the parameter.
+        """
+        self["catalog"]  # which is where the others are read
+        for key in [*self["parameters"], *(self.runtime_params or {})]:
+            if key in of_nodes | self.read:
+                continue
+            if key in READ_WITH:
+                raise ProjectError(f"the parameter '{key}' is read with {READ_WITH[key]} alone")
+            others = sorted({*READ_WITH, *self.read})
+            raise ProjectError(
+                f"unknown parameter '{key}': there are {', '.join(sorted(of_nodes))}, "
+                f"and for the catalog {', '.join(others)}"
+            )
+
+    def _get_runtime_value(self, variable: str, *default: Any) -> Any:
+        self.read.add(variable)
+        if not default and variable not in (self.runtime_params or {}):
+            raise ProjectError(
+                f"--env={self.env or self.default_run_env} needs the parameter '{variable}': "
+                f"--params={variable}=<value>"
+            )
+        return super()._get_runtime_value(variable, *default)
+
+    def _get_globals_value(self, variable: str, *default: Any) -> Any:
+        known, found = self._globals, ""
+        for part in [] if default else variable.split("."):
+            if not isinstance(known, dict) or part not in known:
+                there = ", ".join(known) if isinstance(known, dict) else "nothing"
+                raise ProjectError(f"globals.yml has no {found}{part}: there are {there}")
+            known, found = known[part], f"{found}{part}."
+        return super()._get_globals_value(variable, *default)

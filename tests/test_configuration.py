@@ -1,0 +1,92 @@
+import pytest
+
+from conftest import PROJECT
+from isr_pipeline.configuration import ConfigLoader
+from isr_pipeline.errors import ProjectError
+from isr_pipeline.hooks import one_line_for_people
+from isr_pipeline.pipelines.train.pipeline import create_pipeline
+
+
+def loader(environment=None, **parameters):
+    return ConfigLoader(
+        str(PROJECT / "conf"),
+        env=environment,
+        runtime_params=parameters,
+        base_env="base",
+        default_run_env="local",
+        merge_strategy={"parameters": "soft", "catalog": "soft"},
+        custom_resolvers={"project_root": str, "tracking_uri": str},
+    )
+
+
+def parameters_of_nodes():
+    return set(loader("base")["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "parameters", "message"),
+    [
+        ("base", {"photos": "/tmp"}, "'photos' is read with --env=photos or --env=weights alone"),
+        ("test", {"recipe": "x"}, "'recipe' is read with --env=weights alone"),
+        ("photos", {"unsplash": "/tmp"}, "'unsplash' is read with --env=unsplash or --env=report"),
+        ("test", {"epochs": 3}, "unknown parameter 'epochs': there are benchmark, .* photos"),
+    ],
+)
+def test_what_nothing_reads_is_refused(environment, parameters, message):
+    nodes = parameters_of_nodes()
+    with pytest.raises(ProjectError, match=message):
+        loader(environment, **parameters).check_parameters(nodes)
+
+
+@pytest.mark.parametrize(
+    ("environment", "parameters"),
+    [
+        ("base", {"initial_network": "subpixel-small_bicubic_x2", "train": {"epochs": 3}}),
+        ("photos", {"photos": "/tmp"}),
+        ("report", {"unsplash": "/tmp"}),
+        ("weights", {"photos": "/tmp", "recipe": "tiny_x2_bicubic", "weights_folder": "/tmp"}),
+    ],
+)
+def test_what_the_environments_files_read_is_a_parameter(environment, parameters):
+    nodes = parameters_of_nodes()
+    loader(environment, **parameters).check_parameters(nodes)
+
+
+def test_another_start_than_the_recipes_can_be_named():
+    given = loader("weights", recipe="tiny_x2_bicubic", initial_network="mine.keras")
+    assert given["catalog"]["initial_network"]["source"] == "mine.keras"
+    recipes = loader("weights", recipe="small_x3_bicubic")["catalog"]["initial_network"]["source"]
+    assert recipes == "subpixel-small_bicubic_x2"
+    assert loader("weights", recipe="tiny_x2_bicubic")["catalog"]["initial_network"] == {
+        "type": "isr_pipeline.datasets.models.InitialNetworkDataset",
+        "source": None,
+        "metadata": {"kedro-viz": {"layer": "models"}},
+    }
+
+
+def one_line(capsys, function):
+    try:
+        function()
+    except Exception as error:
+        one_line_for_people(type(error), error, error.__traceback__)
+    return capsys.readouterr().err
+
+
+def test_wrong_names_are_one_line(capsys):
+    def said(function):
+        return one_line(capsys, function)
+
+    assert said(lambda: loader("nosuch")).endswith(
+        "there are base, local, photos, report, test, unsplash, weights\n"
+    )
+    assert "needs the parameter 'recipe'" in said(lambda: loader("weights")["parameters"])
+    assert "no recipes.nosuch: there are small_x2_first, " in said(
+        lambda: loader("weights", recipe="nosuch")["parameters"]
+    )
+    assert said(lambda: create_pipeline().only_nodes("nosuch")) == (
+        "Error: Pipeline does not contain nodes named ['nosuch'].\n"
+    )
+
+
+def test_other_mistakes_keep_their_traceback(capsys):
+    assert "Traceback" in one_line(capsys, lambda: int("many"))
