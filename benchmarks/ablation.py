@@ -69,14 +69,14 @@ def main() -> None:
 def measure(variant: str, changes: dict[str, str], photos: str) -> dict[str, object]:
     """Train one variant; its row of the table, with the command as one would type it."""
 
-    def command(folder: str) -> str:
+    def arguments(folder: str) -> list[str]:
         settings = {"photos": folder, **BASE, **changes}
         joined = ",".join(f"{name}={value}" for name, value in settings.items())
-        return f"--env=weights --pipelines=prepare,train,evaluate --params={joined}"
+        return ["--env=weights", "--pipelines=prepare,train,evaluate", f"--params={joined}"]
 
     kedro = shutil.which("kedro", path=str(Path(sys.executable).parent)) or "kedro"
     run = subprocess.run(
-        [kedro, "run", *command(photos).split(" ")], cwd=PROJECT, capture_output=True, text=True
+        [kedro, "run", *arguments(photos)], cwd=PROJECT, capture_output=True, text=True
     )
     if run.returncode:
         sys.exit(f"{variant}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
@@ -84,7 +84,7 @@ def measure(variant: str, changes: dict[str, str], photos: str) -> dict[str, obj
     scores = pd.read_csv(REPORTING / "scores.csv").set_index("method")
     return {
         "variant": variant,
-        "command": f"kedro run {command('<folder>')}",
+        "command": f"kedro run {' '.join(arguments('<folder>'))}",
         "seconds": round(facts["seconds"]),
         "machine": describe_machine(),
         "val_psnr_db": round(float(scores.loc["network", "psnr_y"]), 3),

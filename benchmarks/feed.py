@@ -36,7 +36,7 @@ from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.degradations import degrade, encode_jpeg
 from isr_pipeline.machine import describe_machine
-from isr_pipeline.networks import build_network, import_keras
+from isr_pipeline.networks import import_keras
 from isr_pipeline.pipelines.tile.nodes import index_tiles
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.sources.folder import list_folder
@@ -229,22 +229,18 @@ def compiled_model(parameters: TrainParameters) -> Any:
     """The configured network, compiled as `training.fit` does it."""
     import keras
 
-    from isr_pipeline.training.fit import training_model
-    from isr_pipeline.training.losses import LOSSES, METRICS
+    from isr_pipeline.training.fit import (
+        build_for_training,
+        compile_for_training,
+        training_model,
+    )
     from isr_pipeline.training.precision import choose_precision
 
     keras.utils.set_random_seed(parameters.seed)
-    keras.config.set_dtype_policy(choose_precision(parameters.precision))
-    network = build_network(parameters.network.name, SCALES, **parameters.network.sizes)
-    model = training_model(network, list(SCALES))
-    average = {"use_ema": True, "ema_momentum": parameters.average} if parameters.average else {}
-    model.compile(
-        keras.optimizers.Adam(parameters.learning_rate.peak, **average),
-        loss=dict.fromkeys(model.output_names, LOSSES[parameters.loss]),
-        loss_weights=dict.fromkeys(model.output_names, 1 / len(model.output_names)),
-        metrics={name: [METRICS[m] for m in parameters.metrics] for name in model.output_names},
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+    scales = list(SCALES)
+    network = build_for_training(parameters, scales, choose_precision(parameters.precision))
+    model = training_model(network, scales)
+    compile_for_training(model, parameters, steps=parameters.steps_per_epoch or 1000)
     return model
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -17,6 +19,24 @@ def logged(run):
 def test_parameters_are_flattened_and_tables_left_out(run):
     tracking.log_parameters({"a": {"b": {"c": 1}, "d": [2, 4]}, "e": None, "rows": [{"x": 1}]})
     assert logged(run).data.params == {"a.b.c": "1", "a.d": "[2, 4]", "e": "None"}
+
+
+def test_names_that_mlflow_does_not_allow_are_changed_and_cost_nothing(run, caplog):
+    tracking.log_parameters({"folders": {"my [old] set": "/a", "Größe": 1}})
+    tracking.log_metrics({"a [b]": {"x2": 1.0}})
+    data = logged(run).data
+    assert data.params == {"folders.my _old_ set": "/a", "folders.Größe": "1"}
+    assert data.metrics == {"a _b_/x2": 1.0}
+    assert not caplog.text
+
+
+def test_what_mlflow_does_not_take_costs_itself_alone(run, caplog):
+    tracking.log_parameters({"a": 1})
+    tracking.log_parameters({"a": 2})  # a parameter never changes
+    assert "it is left out" in caplog.text
+    assert not tracking.is_lost()
+    tracking.log_parameters({"b": 2})
+    assert logged(run).data.params == {"a": "1", "b": "2"}
 
 
 def test_figures_of_an_epoch_are_grouped(run):
@@ -107,14 +127,14 @@ def test_the_first_failure_is_one_warning_and_nothing_more_is_tried(run, caplog)
     @tracking.forgiving
     def send():
         calls.append(1)
-        raise ConnectionError("server away\nwith details")
+        raise ConnectionError("http://me:p@ss@host:5/api is away\nwith details")
 
     send()
     send()
     assert len(calls) == 1
     assert tracking.is_lost()
     assert len(caplog.records) == 1
-    assert "tracking is lost (server away)" in caplog.text
+    assert "tracking is lost (http://host:5/api is away)" in caplog.text
     tracking.log_metrics({"a": 1.0})
     assert logged(run).data.metrics == {}
 
@@ -125,13 +145,12 @@ def test_the_first_failure_is_one_warning_and_nothing_more_is_tried(run, caplog)
         (None, None, "sqlite:////project/mlflow.db"),
         (None, "sqlite:////elsewhere.db", "sqlite:////elsewhere.db"),
         ("sqlite:////mine.db", "sqlite:////elsewhere.db", "sqlite:////mine.db"),
-        ("http://127.0.0.1:9", None, "sqlite:////project/mlflow.db"),
+        ("http://me:secret@127.0.0.1:9", None, "sqlite:////project/mlflow.db"),
     ],
 )
-def test_where_runs_are_recorded(monkeypatch, tmp_path, variable, configured, expected):
-    from pathlib import Path
-
+def test_where_runs_are_recorded(monkeypatch, caplog, variable, configured, expected):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if variable:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
     assert tracking.tracking_uri(configured, Path("/project")) == expected
+    assert "secret" not in caplog.text

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import socket
 import tempfile
 import warnings
@@ -81,7 +82,7 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
         except OSError as error:
             logger.warning(
                 "The tracking server %s is away (%s): this run is recorded in %s instead",
-                uri,
+                _without_password(uri),
                 error,
                 local,
             )
@@ -102,7 +103,7 @@ def start_afresh() -> None:
 def give_up(error: Exception) -> None:
     """Say once that tracking is lost; nothing more is sent for the rest of the run."""
     if not _lost:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = _first_line(error)
         logger.warning(
             "MLflow tracking is lost (%s): the run goes on, its files are saved, and nothing more "
             "is sent to the server",
@@ -111,8 +112,21 @@ def give_up(error: Exception) -> None:
     _lost.add("lost")
 
 
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return _without_password(text)[:200]
+
+
+def _without_password(text: str) -> str:
+    """A text whose addresses name no user and no password."""
+    return re.sub(r"//[^/\s]*@", "//", text)
+
+
 def forgiving(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Make a function do nothing without an open run, and survive a server that is away."""
+    """Make a function do nothing without an open run, and survive a server that is away.
+
+    What MLflow does not take costs a warning and itself alone.
+    """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -123,7 +137,10 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # whatever the client, the network or the server raises
-            give_up(error)
+            if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
+                logger.warning("MLflow does not take this, it is left out: %s", _first_line(error))
+            else:
+                give_up(error)
             return None
 
     return wrapper
@@ -139,6 +156,11 @@ def flatten(values: dict[str, Any], separator: str = ".") -> dict[str, Any]:
         else:
             flat[str(key)] = value
     return flat
+
+
+def _allowed(name: str) -> str:
+    """A name of a parameter or a metric, with underscores for what MLflow allows in none."""
+    return re.sub(r"[^/\w.\- :]+", "_", name)
 
 
 def own_active_run() -> None:
@@ -212,7 +234,7 @@ def log_parameters(parameters: dict[str, Any]) -> None:
     import mlflow
 
     settings = {
-        name: str(value)
+        _allowed(name): str(value)
         for name, value in flatten(parameters).items()
         if not (isinstance(value, list) and any(isinstance(item, dict) for item in value))
     }
@@ -245,7 +267,7 @@ def log_metrics(metrics: dict[str, Any]) -> None:
     import mlflow
 
     flat = flatten(metrics, "/")
-    numbers = {k: float(v) for k, v in flat.items() if isinstance(v, int | float)}
+    numbers = {_allowed(k): float(v) for k, v in flat.items() if isinstance(v, int | float)}
     mlflow.log_metrics(numbers)
 
 

@@ -74,6 +74,7 @@ def test_training_lowers_the_loss_and_tells_each_epoch(world, tmp_path):
     assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
     assert [epoch for epoch, _ in told] == list(range(1, 7))
     assert {"train_loss", "val_loss", "val_psnr_x2", "seconds", "learning_rate"} <= set(told[0][1])
+    assert told == [(row.pop("epoch"), row) for row in history.to_dict("records")]
     assert result.facts["epochs"] == 6
     assert result.facts["best_epoch"] == history["val_loss"].idxmin() + 1
 

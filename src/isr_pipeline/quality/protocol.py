@@ -16,6 +16,8 @@ from isr_pipeline.quality.metrics import (
 
 CEILING = 100.0
 """PSNR in dB of equal pictures, so that one flat picture does not make every mean infinite."""
+BYTES_A_PIXEL = 130
+"""Memory that scoring a picture takes, for each of its pixels (measured)."""
 SCORES = ("mse", "psnr_rgb", "psnr_y", "ssim_y", "brightest_channel_agreement")
 
 

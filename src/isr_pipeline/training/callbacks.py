@@ -161,9 +161,8 @@ class Recorder(keras.callbacks.Callback):
     def replay(self, rows: list[dict[str, float]]) -> None:
         """Take over the epochs of an interrupted training; whoever listens hears of them too."""
         self.rows = list(rows)
-        if self.on_epoch is not None:
-            for row in rows:
-                self.on_epoch(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
+        for row in rows:
+            self._tell(row)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = self._spoken = time.monotonic()
@@ -208,8 +207,11 @@ class Recorder(keras.callbacks.Callback):
             seconds,
             left / 60,
         )
+        self._tell(row)
+
+    def _tell(self, row: dict[str, float]) -> None:
         if self.on_epoch is not None:
-            self.on_epoch(epoch + 1, {**figures, "seconds": seconds})
+            self.on_epoch(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
 
 
 def readable_name(name: str) -> str:

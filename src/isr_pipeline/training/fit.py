@@ -56,9 +56,10 @@ class TrainingResult:
         network: with the weights of the best epoch, in float32, not compiled.
         history: one row an epoch: `epoch`, `seconds`, `cpu_seconds` (of all threads together),
             `learning_rate` and the figures.
-        facts: `machine`, `backend`, `precision`, `parameters`, `epochs`, `best_epoch`, `seconds`,
-            `cpu_seconds`, `resumed_after` (epochs already done when this run began),
-            `train_tiles` and `digest` (names parameters, tiles and pictures, and the checkpoints).
+        facts: `machine`, `backend`, `precision`, `parameters`, `loss` (its name), `epochs`,
+            `best_epoch`, `seconds`, `cpu_seconds`, `resumed_after` (epochs already done when this
+            run began), `train_tiles` and `digest` (names parameters, tiles and pictures, and the
+            checkpoints).
     """
 
     network: keras.Model
@@ -108,11 +109,11 @@ def fit_network(
     )
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
-    network = _build(parameters, feed.scales, precision)
+    network = build_for_training(parameters, feed.scales, precision)
     if initial is not None:
         _warm_start(network, initial)
     model = training_model(network, feed.scales)
-    _compile(model, parameters, steps)
+    compile_for_training(model, parameters, steps)
 
     work_digest = _work_digest(tiles, pictures, parameters, precision, initial)
     others, checkpoints = checkpoints, checkpoints.of(work_digest)
@@ -182,15 +183,17 @@ def fit_network(
                 f"the training diverged: no epoch had a finite {best.monitor}; "
                 "lower train.learning_rate.peak"
             )
-        trained = _build(parameters, feed.scales, "float32")
+        trained = build_for_training(parameters, feed.scales, "float32")
         trained.load_weights(checkpoints.best)
         trained = fold(trained)
         history = pd.DataFrame(recorder.rows)
+        weight = parameters.fourier_weight
         facts = {
             "machine": describe_machine(),
             "backend": keras.backend.backend(),
             "precision": precision,
             "parameters": trained.count_params(),
+            "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
             "seconds": float(history["seconds"].sum()),
@@ -291,7 +294,14 @@ def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
         raise ProjectError("train.augment transposes tiles, which must be square: set tile.size")
 
 
-def _build(parameters: TrainParameters, scales: list[int], precision: str) -> keras.Model:
+def build_for_training(
+    parameters: TrainParameters, scales: list[int], precision: str
+) -> keras.Model:
+    """The network that `parameters` name, with fresh weights.
+
+    Raises:
+        ProjectError: when it is not made for these scales.
+    """
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -310,7 +320,14 @@ def _warm_start(network: keras.Model, initial: keras.Model) -> None:
     logger.info("Warm start: %d layers of '%s' taken over", len(taken), initial.name)
 
 
-def _compile(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
+def compile_for_training(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
+    """Give a model the optimiser, losses and metrics that `parameters` ask for.
+
+    Args:
+        model: see `training_model`.
+        parameters: of the training.
+        steps: of an epoch.
+    """
     # Keras asks for the rate, and averages the weights, with every batch, not with every update.
     accumulate = parameters.accumulate_steps
     average = parameters.average

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from PIL import Image
 from pydantic import ValidationError
 
-from conftest import made_photograph
+from conftest import PROJECT, made_photograph
 from isr_pipeline import weights
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
@@ -22,6 +23,7 @@ from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import block_mean, degrade
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import build_network
+from isr_pipeline.pipelines.benchmark import nodes
 from isr_pipeline.pipelines.benchmark.models import with_what_came_before
 from isr_pipeline.pipelines.benchmark.nodes import (
     draw_benchmark_panels,
@@ -36,7 +38,7 @@ from isr_pipeline.pipelines.benchmark.nodes import (
 from isr_pipeline.pipelines.benchmark.pairs import BICUBIC, INPUT, LANCZOS, open_pair
 from isr_pipeline.pipelines.benchmark.parameters import BenchmarkParameters, LiteratureParameters
 from isr_pipeline.pipelines.benchmark.pipeline import create_pipeline
-from isr_pipeline.quality.protocol import score_picture
+from isr_pipeline.quality.protocol import BYTES_A_PIXEL, score_picture
 from isr_pipeline.sources.benchmark import list_benchmark
 from isr_pipeline.sources.kaggle_layout import FOLDER, list_kaggle_layout
 from pipelines.conftest import changed, default_parameters
@@ -280,6 +282,21 @@ def test_the_literature_stands_beside_the_fields_protocol_alone(standard_folder)
     assert "RGB PSNR |" not in sections[0]
 
 
+def test_scoring_has_threads_as_memory_has_room(standard_folder, network_file, monkeypatch):
+    asked = []
+    monkeypatch.setattr(nodes, "threads_for", lambda size: asked.append(size) or 1)
+    run({"Set5": standard_folder}, [str(network_file)], self_ensemble=True)
+    photographs = list_benchmark("Set5", standard_folder).photographs
+    largest = max(photographs.pixels(path) for path in photographs.files["path"])
+    assert asked == [largest * (BYTES_A_PIXEL + 3 * 3 * (2 + 2))]
+
+
+def test_the_literature_has_parameters_by_scale():
+    rows = {row.model: row.parameters for row in LITERATURE.rows}
+    assert rows["IMDN"] == {"x2": 694_000, "x4": 715_000}
+    assert "x4" not in rows["SPAN-48"]
+
+
 def test_the_literatures_multiply_adds_are_for_the_same_picture_as_ours(standard_folder):
     timing = {"engines": [], "height": 360, "width": 640, "rounds": 1, "together": 1}
     summary = run({"Set5": standard_folder}, protocols=["bicubic"], timing=timing).summary
@@ -332,15 +349,23 @@ def test_measurements_are_kept_by_name_alone():
 
 
 def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_path):
-    """With tables that go through files, where empty texts become nothing."""
-    anonymous = tmp_path / "anonymous.keras"
+    """With tables that go through files, where empty texts become nothing and names numbers."""
+    anonymous = tmp_path / "2026.keras"
     shutil.copy(network_file, anonymous)
 
     def memory(value=None):
         return MemoryDataset(value, copy_mode="assign")
 
+    configured = yaml.safe_load((PROJECT / "conf/base/catalog_08_reporting.yml").read_text())
+
+    def table(name):
+        arguments = {
+            key: configured[f"benchmark_{name}"][key] for key in ("load_args", "save_args")
+        }
+        return CSVDataset(filepath=str(tmp_path / f"{name}.csv"), **arguments)
+
     chosen = parameters(
-        folders={"Set5": str(standard_folder)},
+        folders={"05": str(standard_folder)},
         models=[str(anonymous)],
         protocols=["bicubic"],
         timing={"engines": ["keras"], "height": 64, "width": 96, "rounds": 1, "together": 1},
@@ -352,26 +377,21 @@ def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_pat
             "benchmark_sample": memory("not used"),
             "benchmark_models": MemoryDataset(copy_mode="assign"),
             "benchmark_scores": ParquetDataset(filepath=str(tmp_path / "scores.parquet")),
-            "benchmark_costs": CSVDataset(
-                filepath=str(tmp_path / "costs.csv"), save_args={"index": False}
-            ),
-            "benchmark_summary": CSVDataset(
-                filepath=str(tmp_path / "summary.csv"), save_args={"index": False}
-            ),
+            "benchmark_costs": table("costs"),
+            "benchmark_summary": table("summary"),
             "params:benchmark": memory(chosen),
             "params:literature": memory(LITERATURE),
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
-    summary = pd.read_csv(tmp_path / "summary.csv")
-    row = picked(summary, model="anonymous").iloc[0]
+    row = picked(catalog.load("benchmark_summary"), set="05", model="2026").iloc[0]
     assert row["parameters"] > 0
     assert row["keras_seconds"] > 0
     assert row["keras_peak_mib"] > 100
     assert row["output_size"] == "96x64"
     assert list(outputs["kept_measurements"].load()) == ["kept"]
     tables = outputs["benchmark_tables"].load()
-    assert "| **anonymous** |" in tables
+    assert "| **2026** |" in tables
     assert "1. not recorded" in tables
     assert "one picture of 96x64 pixels" in tables
     assert list(outputs["benchmark_cost_plots"].load()) == ["bicubic.png"]

@@ -27,7 +27,10 @@ from isr_pipeline.quality.protocol import SCORES, score_picture
 from pipelines.conftest import evaluate_parameters
 
 SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
-HISTORY = pd.DataFrame({"epoch": [1], "train_loss": [0.1], "val_loss": [0.2], "seconds": [1.0]})
+HISTORY = pd.DataFrame(
+    {"epoch": [1, 2], "train_loss": [0.1, 0.2], "val_loss": [0.3, 0.2], "seconds": [1.0, 1.0]}
+)
+FACTS = {"best_epoch": 1, "loss": "mean_squared_error"}
 
 
 def trained_on(world):
@@ -109,7 +112,6 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
                     "ssim_y": 0.5,
                     "mse": 0.1,
                     "brightest_channel_agreement": 1.0,
-                    "seconds": 1.0,
                     "status": "ok",
                 }
             )
@@ -136,7 +138,9 @@ def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog)
     table, metrics = summarise_scores(scores, parameters)
     assert metrics == {"test": {}}
     assert table.set_index("method").loc[NETWORK, "status"].str.startswith("collapsed").all()
-    comparison = compare_with_report(HISTORY, trained_on(world), scores, world.pairs, parameters)
+    comparison = compare_with_report(
+        HISTORY, FACTS, trained_on(world), scores, world.pairs, parameters
+    )
     assert comparison["note"].iloc[-1].startswith("collapsed")
     with pytest.raises(ProjectError, match="collapsed"):
         choose_champion(
@@ -150,23 +154,32 @@ def test_the_comparison_with_the_report_labels_the_leak(world, scores):
         split=["val" if scale == 2 else "train" for scale in world.pairs["scale"]]
     )
     everything = sorted(world.pairs["hr_sha256"].unique())
-    table = compare_with_report(HISTORY, everything, scores, leaking, parameters)
+    table = compare_with_report(HISTORY, FACTS, everything, scores, leaking, parameters)
     assert table["method"].tolist()[0] == "the report, epoch 10"
     assert table["val_accuracy"].iloc[0] == 0.8783
     assert table["note"].iloc[-1] == "LEAKS: 6 of 6 photographs took part in training"
     honest = compare_with_report(
-        HISTORY, trained_on(world), scores, world.pairs, evaluate_parameters()
+        HISTORY, FACTS, trained_on(world), scores, world.pairs, evaluate_parameters()
     )
     assert honest["note"].iloc[-1].endswith("none of them in training")
 
 
 def test_the_reports_training_figures_are_shown_where_the_run_has_them(world, scores):
-    history = HISTORY.assign(train_accuracy=0.9)
-    table = compare_with_report(
-        history, trained_on(world), scores, world.pairs, evaluate_parameters()
-    )
-    assert table[["loss", "accuracy"]].iloc[-1].tolist() == [0.1, 0.9]
-    assert table[["loss", "accuracy"]].iloc[-2].isna().all()
+    def shown(history, facts=FACTS):
+        table = compare_with_report(
+            history, facts, trained_on(world), scores, world.pairs, evaluate_parameters()
+        )
+        assert table[["loss", "accuracy"]].iloc[-2].isna().all()
+        shown = table[["loss", "accuracy"]].iloc[-1]
+        return [None if pd.isna(figure) else figure for figure in shown]
+
+    history = HISTORY.assign(train_accuracy=[0.9, 0.8])
+    assert shown(history) == [0.1, 0.9]
+    assert shown(history, {**FACTS, "best_epoch": 2}) == [0.2, 0.8]
+    assert shown(history.assign(val_loss=np.nan)) == [0.1, 0.9]
+    assert shown(HISTORY) == [0.1, None]
+    assert shown(history, {"best_epoch": 1, "loss": "charbonnier"}) == [None, 0.9]
+    assert shown(history, {"best_epoch": 1}) == [None, 0.9]  # as an older version left them
 
 
 def chosen(world, network, scores, champion, pairs=None, **changes):
@@ -288,6 +301,7 @@ def test_the_pipeline_runs_from_a_catalog(world, fresh, tmp_path):
             "pictures": memory(world.pictures),
             "photographs": memory(world.photographs),
             "training_history": memory(HISTORY),
+            "training_facts": memory(FACTS),
             "present_champion": MemoryDataset(
                 Champion(fresh, {"test_digest": "", "score": 0.0, "trained_on": []}),
                 copy_mode="assign",

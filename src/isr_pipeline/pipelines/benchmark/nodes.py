@@ -37,8 +37,8 @@ from isr_pipeline.pipelines.benchmark.parameters import (
     LiteratureParameters,
     TimingParameters,
 )
-from isr_pipeline.progress import map_in_order
-from isr_pipeline.quality.protocol import score_picture
+from isr_pipeline.progress import map_in_order, threads_for
+from isr_pipeline.quality.protocol import BYTES_A_PIXEL, score_picture
 from isr_pipeline.reporting.benchmark import (
     BASELINE,
     NETWORK,
@@ -134,7 +134,8 @@ def score_benchmark(
 
     places = _places(benchmark_sets, parameters)
     cases = _super_resolved(benchmark_models, places, parameters)
-    scored = map_in_order(score, cases, len(places), "benchmark")
+    threads = _threads_for_scoring(benchmark_sets, len(benchmark_models), parameters)
+    scored = map_in_order(score, cases, len(places), "benchmark", threads)
     return pd.DataFrame([row for rows in scored for row in rows])
 
 
@@ -320,6 +321,19 @@ def _places(
     ]
 
 
+def _threads_for_scoring(
+    sets: list[BenchmarkSet], networks: int, parameters: BenchmarkParameters
+) -> int:
+    """As many as memory has room for, with the pictures of every network that wait for them."""
+    largest = max(
+        test_set.photographs.pixels(path)
+        for test_set in sets
+        for path in test_set.photographs.files["path"]
+    )
+    waiting = 3 * (2 + networks * (1 + parameters.self_ensemble))  # cases a thread, see progress
+    return threads_for(largest * (BYTES_A_PIXEL + 3 * waiting))
+
+
 def _super_resolved(
     models: list[BenchmarkModel],
     places: list[tuple[str, BenchmarkSet, int, str]],
@@ -441,7 +455,7 @@ def _quoted(
                     "self_ensemble": False,
                     "psnr_y": values[0],
                     "ssim_y": values[1] if len(values) > 1 else math.nan,
-                    "parameters": quoted.parameters,
+                    "parameters": quoted.parameters.get(f"x{place.scale}"),
                     "output_size": f"{timing.width}x{timing.height}",
                     "multiply_adds_g": quoted.multiply_adds_g.get(f"x{place.scale}", math.nan)
                     * share,

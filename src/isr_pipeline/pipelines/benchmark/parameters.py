@@ -68,14 +68,14 @@ class LiteratureRow(Parameters):
     Attributes:
         model: its name.
         source: the paper.
-        parameters: how many, None where not reported.
-        multiply_adds_g: by scale (`x2`), in 1e9, for an output of 1280x720.
+        parameters: how many, by scale (`x2`), where reported.
+        multiply_adds_g: by scale, where reported, in 1e9, for an output of 1280x720.
         scores: by set and scale, Y PSNR in dB and, where reported, SSIM.
     """
 
     model: str
     source: str
-    parameters: int | None
+    parameters: dict[str, int]
     multiply_adds_g: dict[str, float]
     scores: dict[str, dict[str, Annotated[list[float], Field(min_length=1, max_length=2)]]]
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
-from isr_pipeline.quality.protocol import CEILING, SCORES, score_picture
+from isr_pipeline.quality.protocol import BYTES_A_PIXEL, CEILING, SCORES, score_picture
 from isr_pipeline.reporting.figures import PanelRow, draw_panels
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.storage.atomic import digest
@@ -30,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 INPUT, BICUBIC, NETWORK = "input as it is", "bicubic", "network"
 METHODS = (INPUT, BICUBIC, NETWORK)
-BYTES_A_PIXEL = 130
-"""Memory that scoring a picture takes, for each of its pixels (measured)."""
 COLLAPSED = "collapsed: the output is black everywhere"
 
 
@@ -40,7 +37,6 @@ class _Prediction(NamedTuple):
     low_res: Picture
     truth: Picture
     sr: Picture
-    seconds: float
 
 
 def score_pictures(
@@ -58,7 +54,7 @@ def score_pictures(
 
     Returns:
         One row for each pair and method: `protocol`, `photograph`, `scale`, `method`, the figures
-        of `quality.protocol`, `seconds` the network took, and `status`.
+        of `quality.protocol`, and `status`.
 
     Raises:
         ProjectError: when test photographs were trained on, as after a change of the split.
@@ -85,7 +81,6 @@ def score_pictures(
                 "scale": scale,
                 "method": method,
                 **score_picture(prediction.truth, picture, scale),
-                "seconds": prediction.seconds if method == NETWORK else None,
                 "status": "ok",
             }
             for method, picture in shown.items()
@@ -141,7 +136,6 @@ def summarise_scores(
             ssim_y=("ssim_y", "mean"),
             mse=("mse", "mean"),
             brightest_channel_agreement=("brightest_channel_agreement", "mean"),
-            seconds=("seconds", "mean"),
             status=("status", "first"),
         )
         .reset_index()
@@ -183,6 +177,7 @@ def format_scores(table: pd.DataFrame) -> str:
 
 def compare_with_report(
     training_history: pd.DataFrame,
+    training_facts: dict[str, Any],
     trained_on: list[str],
     picture_scores: pd.DataFrame,
     pairs: pd.DataFrame,
@@ -191,14 +186,15 @@ def compare_with_report(
     """The report's own four figures, beside interpolation and this run on the same pictures.
 
     Returns:
-        `method`, `loss` and `accuracy` in training where the run has them (only a run with the
-        report's loss and metric has), `val_loss` (mean squared error) and `val_accuracy`
-        (brightest-channel agreement) on the scored pictures, and a `note` on what leaks.
+        `method`, `loss` and `accuracy` in training, in the epoch that was kept, where the run has
+        them (a run with the report's loss and metric has), `val_loss` (mean squared error) and
+        `val_accuracy` (brightest-channel agreement) on the scored pictures, and a `note` on what
+        leaks.
     """
     note = _leak_note(scored_pairs(pairs, parameters.split), trained_on)
     rows: list[dict[str, Any]] = [row.model_dump() for row in parameters.quoted]
     means = picture_scores.groupby("method")[["mse", "brightest_channel_agreement"]].mean()
-    kept = training_history.loc[training_history["val_loss"].idxmin()]
+    kept = training_history.set_index("epoch").loc[training_facts["best_epoch"]]
     for method in METHODS:
         row: dict[str, Any] = {
             "method": method,
@@ -209,8 +205,9 @@ def compare_with_report(
             "note": note,
         }
         if method == NETWORK:
-            if "train_accuracy" in training_history:
-                row |= {"loss": kept["train_loss"], "accuracy": kept["train_accuracy"]}
+            if training_facts.get("loss") == "mean_squared_error":
+                row["loss"] = kept["train_loss"]
+            row["accuracy"] = kept.get("train_accuracy")
             status = picture_scores.loc[picture_scores["method"] == NETWORK, "status"].iloc[0]
             row["note"] = note if status == "ok" else COLLAPSED
             row["method"] = "this run"
@@ -232,7 +229,7 @@ def draw_comparison(
     photographs = sorted(chosen["photograph"].unique())[: parameters.panels]
     chosen = chosen[chosen["photograph"].isin(photographs)]
     rows = []
-    for pair, low_res, truth, sr, _ in _predictions(network, chosen, pictures):
+    for pair, low_res, truth, sr in _predictions(network, chosen, pictures):
         columns = [
             ("low resolution", _enlarge_nearest(low_res, truth)),
             ("bicubic", _bicubic(pair, low_res, truth)),
@@ -343,9 +340,8 @@ def _predictions(
     for pair in chosen.itertuples(index=False):
         low_res = pictures.picture(str(pair.photograph), int(pair.scale))
         truth = pictures.picture(str(pair.photograph), 1)
-        began = time.perf_counter()
         sr = predictors[int(pair.enlargement)](low_res, truth.shape[:2])
-        yield _Prediction(pair, low_res, truth, sr, time.perf_counter() - began)
+        yield _Prediction(pair, low_res, truth, sr)
 
 
 def _score_on(

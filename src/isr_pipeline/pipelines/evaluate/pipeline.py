@@ -38,6 +38,7 @@ def create_pipeline() -> Pipeline:
                 func=compare_with_report,
                 inputs=[
                     "training_history",
+                    "training_facts",
                     "trained_on",
                     "picture_scores",
                     "pairs",
