@@ -177,8 +177,9 @@ def _measured_by(rows: pd.DataFrame) -> str:
     sizes = rows.loc[rows["kind"] == NETWORK, "output_size"].dropna().unique()
     if len(sizes):
         parts.append(
-            f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels, memory "
-            "is the peak of a process that makes nothing but this picture, libraries included."
+            f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels "
+            "(seconds for as much of it as is a multiple of the scale), memory is the peak of a "
+            "process that makes this picture again and again and nothing else, libraries included."
         )
     loads = rows.loc[rows["kind"] == NETWORK, "load"].dropna().unique()
     if len(loads) and _engines(rows):

@@ -7,6 +7,7 @@ import pytest
 from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightScoresDataset
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.pipelines.benchmark.parameters import LiteratureParameters
 from isr_pipeline.pipelines.results.nodes import (
     draw_results,
     join_measurements,
@@ -47,6 +48,23 @@ def kept(**tables):
     return {name: lambda rows=rows: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
+LITERATURE = LiteratureParameters(
+    rows=[
+        {
+            "model": "SRCNN",
+            "source": "Dong et al. 2014",
+            "parameters": {"x2": 57_000},
+            "multiply_adds_g": {"x2": 53},
+            "scores": {"Set5": {"x2": [36.66, 0.9542], "x4": [30.48]}},
+        }
+    ]
+)
+
+
+def joined(measurements):
+    return join_measurements(measurements, LITERATURE)
+
+
 BICUBIC = kept(bicubic=[row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5)])
 
 
@@ -65,7 +83,7 @@ def test_scores_go_into_the_cards_of_the_weights_that_they_are_of(tmp_path, monk
             {**network("subpixel-small", 36.0), "trained_against": "realistic"},
         ]
     )
-    results, _ = join_measurements(measured)
+    results, _ = joined(measured)
     WeightScoresDataset(str(tmp_path)).save(score_weights(results))
     weights._cards.cache_clear()
     first, second = weights.available()
@@ -75,7 +93,7 @@ def test_scores_go_into_the_cards_of_the_weights_that_they_are_of(tmp_path, monk
 
 
 def test_every_row_names_its_command_data_seconds_and_machine():
-    page = write_results(*join_measurements(BICUBIC))
+    page = write_results(*joined(BICUBIC))
     assert (
         "| x2 | **subpixel-small** | 140 K | 31.2 | 37.50 | 0.9500 | +3.84 | 0.34 | 900 | 1 |"
         in page
@@ -97,8 +115,8 @@ def test_several_files_make_one_page_with_each_row_once():
         b=[row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5)],
         c=[network("subpixel-small", 35.0, protocol="unsplash", set="real", pictures=40)],
     )
-    results, _ = join_measurements(more)
-    assert len(results) == 4
+    results, _ = joined(more)
+    assert (results["kind"] != "quoted").sum() == 4
     bicubic, unsplash = write_results(results, pd.DataFrame()).split("## Protocol ")[1:]
     assert bicubic.count("| x2 | bicubic |") == 1
     assert "33.66" in bicubic
@@ -112,15 +130,15 @@ def test_the_ablation_is_a_table_of_its_own():
     rows = [
         {"variant": "no EMA", "command": "x", "seconds": 600, "machine": "m", "val_psnr_db": 33}
     ]
-    page = write_results(*join_measurements({**BICUBIC, **kept(ablation=rows)}))
+    page = write_results(*joined({**BICUBIC, **kept(ablation=rows)}))
     assert "## Ablation" in page
     assert "| no EMA | 33.00 | 600 | `x` | m |" in page
 
 
 def test_plots_show_measured_and_quoted_figures_apart():
-    quoted = row("quoted", "SRCNN", 36.66, multiply_adds_g=53.0, source="Dong et al. 2014")
-    rows = [row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5), quoted]
-    results, ablation = join_measurements(kept(bicubic=rows))
+    former = row("quoted", "SRCNN", 1.0, multiply_adds_g=1.0, source="kept by an older version")
+    rows = [row("baseline", "bicubic", 33.66), network("subpixel-small", 37.5), former]
+    results, ablation = joined(kept(bicubic=rows))
     plots = draw_results(results)
     assert list(plots) == ["cost_bicubic.png"]
     axes = plots["cost_bicubic.png"].axes[0]
@@ -135,9 +153,9 @@ def test_plots_show_measured_and_quoted_figures_apart():
 
 def test_what_is_missing_is_said():
     with pytest.raises(ProjectError, match="no benchmark: run kedro run --pipelines=benchmark"):
-        join_measurements({})
+        joined({})
     wrong = kept(ablation=[{"variant": "a"}])
     with pytest.raises(ProjectError, match=r"results/ablation.csv has no column command, seconds"):
-        join_measurements({**BICUBIC, **wrong})
+        joined({**BICUBIC, **wrong})
     with pytest.raises(ProjectError, match=r"results/notes.csv has no column protocol"):
-        join_measurements({**BICUBIC, **kept(notes=[{"a": 1}])})
+        joined({**BICUBIC, **kept(notes=[{"a": 1}])})

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from isr_pipeline.machine import (
     describe_machine,
     load_average,
 )
+from isr_pipeline.pipelines.benchmark.literature import TABLE, with_literature
 from isr_pipeline.pipelines.benchmark.models import BenchmarkModel, open_models
 from isr_pipeline.pipelines.benchmark.pairs import (
     BICUBIC,
@@ -58,7 +58,6 @@ from isr_pipeline.sources.collection import PhotoCollection
 
 logger = logging.getLogger(__name__)
 
-TABLE = ["protocol", "set", "scale"]
 MODEL = ["model", "trained_against", "scale"]
 COSTS = ("seconds", "peak_mib", "precision")
 TRAINING = ("data", "command", "seconds", "machine")
@@ -216,11 +215,10 @@ def summarise_benchmark(
     table[measured] = table[measured].astype(object)
     table.loc[eightfold, measured] = None  # not measured: only the plain network was
     table["command"], table["machine"] = command_line(), describe_machine()
-    table = pd.concat([table, _quoted(table, literature, parameters.timing)], ignore_index=True)
-    table["order"] = table["kind"].map({BASELINE: 0, NETWORK: 1, QUOTED: 2})
-    table = table.sort_values([*TABLE, "order"], kind="stable").drop(columns="order")
+    size = f"{parameters.timing.width}x{parameters.timing.height}"
+    table = with_literature(table, literature, size)
     logger.info("Benchmark:\n%s", _for_terminal(table))
-    return table.reset_index(drop=True), {"benchmark": _metrics(table)}
+    return table, {"benchmark": _metrics(table)}
 
 
 def write_benchmark_tables(benchmark_summary: pd.DataFrame) -> str:
@@ -273,8 +271,10 @@ def draw_benchmark_panels(
 def keep_measurements(
     benchmark_summary: pd.DataFrame, parameters: BenchmarkParameters
 ) -> dict[str, pd.DataFrame]:
-    """The summary under the name that `benchmark.keep_as` gives it, or nothing."""
-    return {} if parameters.keep_as is None else {parameters.keep_as: benchmark_summary}
+    """What the summary has measured, under the name that `benchmark.keep_as` gives it."""
+    if parameters.keep_as is None:
+        return {}
+    return {parameters.keep_as: benchmark_summary[benchmark_summary["kind"] != QUOTED]}
 
 
 def _sha256(test_set: BenchmarkSet, path: str) -> str:
@@ -432,37 +432,6 @@ def _with_gains(scores: pd.DataFrame) -> pd.DataFrame:
         gain_y=joined["psnr_y"] - joined["psnr_y_of_bicubic"],
         gain_rgb=joined["psnr_rgb"] - joined["psnr_rgb_of_bicubic"],
     )
-
-
-def _quoted(
-    table: pd.DataFrame, literature: LiteratureParameters, timing: TimingParameters
-) -> pd.DataFrame:
-    """The literature's rows, their multiply-adds for as many pixels as ours are counted for."""
-    share = timing.width * timing.height / (1280 * 720)
-    tables = table.loc[table["protocol"] == "bicubic", TABLE].drop_duplicates()
-    rows = []
-    for place in tables.itertuples(index=False):
-        for quoted in literature.rows:
-            values = quoted.scores.get(place.set, {}).get(f"x{place.scale}")
-            if values is None:
-                continue
-            rows.append(
-                {
-                    **place._asdict(),
-                    "kind": QUOTED,
-                    "model": quoted.model,
-                    "trained_against": "bicubic",
-                    "self_ensemble": False,
-                    "psnr_y": values[0],
-                    "ssim_y": values[1] if len(values) > 1 else math.nan,
-                    "parameters": quoted.parameters.get(f"x{place.scale}"),
-                    "output_size": f"{timing.width}x{timing.height}",
-                    "multiply_adds_g": quoted.multiply_adds_g.get(f"x{place.scale}", math.nan)
-                    * share,
-                    "source": quoted.source,
-                }
-            )
-    return pd.DataFrame(rows, columns=[*table.columns, "source"])
 
 
 def _metrics(table: pd.DataFrame) -> dict[str, Any]:

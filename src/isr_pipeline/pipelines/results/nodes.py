@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.pipelines.benchmark.literature import with_literature
+from isr_pipeline.pipelines.benchmark.parameters import LiteratureParameters
 from isr_pipeline.reporting.benchmark import benchmark_markdown, draw_cost_plots, markdown_table
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,10 @@ a table, as their figures do not compare.
 Partitions = dict[str, Callable[[], pd.DataFrame]]
 
 
-def join_measurements(kept_measurements: Partitions) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All kept benchmarks as one table, and the ablation.
+def join_measurements(
+    kept_measurements: Partitions, literature: LiteratureParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All kept benchmarks as one table, with the literature beside them, and the ablation.
 
     A row that stands in several files, such as bicubic's, is taken from the last by name.
 
@@ -47,13 +51,7 @@ def join_measurements(kept_measurements: Partitions) -> tuple[pd.DataFrame, pd.D
         _check(name, table, ROW)
     joined = pd.concat(tables.values(), ignore_index=True)
     joined["trained_against"] = joined["trained_against"].fillna("")
-    # The rows of one table stay together, in the order of the file that has most to say.
-    joined = joined.drop_duplicates(ROW, keep="last")
-    order = joined["kind"].map({"baseline": 0, "network": 1, "quoted": 2})
-    joined = joined.assign(order=order).sort_values(
-        ["protocol", "set", "scale", "order"], kind="stable"
-    )
-    return joined.drop(columns="order").reset_index(drop=True), ablation
+    return with_literature(joined.drop_duplicates(ROW, keep="last"), literature), ablation
 
 
 def score_weights(results: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

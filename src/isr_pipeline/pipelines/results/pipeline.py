@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=join_measurements,
-                inputs="kept_measurements",
+                inputs=["kept_measurements", "params:literature"],
                 outputs=["results", "ablation"],
                 name="join_measurements",
             ),
