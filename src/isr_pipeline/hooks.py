@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from isr_pipeline import tracking
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.together import check_together
+from isr_pipeline.storage.atomic import only_one
 
 logger = logging.getLogger(__name__)
 NAMES_ARE_LOOKED_UP_IN = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
@@ -46,7 +48,12 @@ class TrackingHooks(MlflowHook):
         tracking.kill_owned_run()  # a notebook's, that a person stopped
         self._context = context
         try:
-            super().after_context_created(context)
+            with ExitStack() as stack:
+                # MLflow's database is made on first use, which two processes at one time garble.
+                with suppress(OSError):  # a folder that nobody may write to
+                    lock = context.project_path / "mlflow.db.lock"
+                    stack.enter_context(only_one(lock, wait=True))
+                super().after_context_created(context)
         except ConnectionError as error:
             tracking.give_up(error)
         except Exception as error:

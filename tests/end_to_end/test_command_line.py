@@ -43,11 +43,9 @@ def test_a_wrong_parameter_fails_before_any_node_with_its_name(empty_project):
     def run(parameters):
         return empty_project.kedro("run", "--env=test", f"--params={parameters}")
 
-    first, *others = WRONG
-    processes = {first: run(first)}  # alone: it makes MLflow's database, which two would garble
     with ThreadPoolExecutor(2) as pool:  # each waits for its own process
-        processes |= zip(others, pool.map(run, others), strict=True)
-    for parameters, process in processes.items():
+        processes = list(pool.map(run, WRONG))  # the first two make MLflow's database at one time
+    for parameters, process in zip(WRONG, processes, strict=True):
         assert process.returncode != 0, parameters
         assert "Traceback" not in process.stderr, process.stderr
         assert all(word in process.stderr for word in WRONG[parameters]), process.stderr

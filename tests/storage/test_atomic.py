@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from isr_pipeline.storage.atomic import (
     MANIFEST,
     digest,
+    only_one,
     read_manifest,
     recover_folder,
     replace_file,
@@ -473,3 +475,21 @@ def test_the_manifest_is_readable_text(tmp_path):
 def test_no_folder_has_no_manifest(tmp_path, place):
     (tmp_path / "file").touch()
     assert read_manifest(tmp_path / place) is None
+
+
+def test_whoever_waits_for_a_lock_enters_when_it_is_free(tmp_path):
+    lock, entered = tmp_path / "lock", threading.Event()
+
+    def wait():
+        with only_one(lock, wait=True) as owner:
+            assert owner is None
+            entered.set()
+
+    with only_one(lock), only_one(lock) as owner:
+        assert owner == os.getpid()
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not entered.wait(0.2)
+    assert entered.wait(30)
+    waiting.join()
+    assert not lock.exists()

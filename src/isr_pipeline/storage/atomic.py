@@ -157,7 +157,7 @@ def _abandoned(path: Path, machine: str, process: int) -> bool:
 
 
 @contextmanager
-def only_one(lock: Path) -> Iterator[int | None]:
+def only_one(lock: Path, wait: bool = False) -> Iterator[int | None]:
     """Keep other processes of this machine from a block that they enter by the same lock file.
 
     The lock ends with its process, however that ends. Where the system has no such locks, nobody
@@ -165,6 +165,7 @@ def only_one(lock: Path) -> Iterator[int | None]:
 
     Args:
         lock: a file, there as long as somebody is in the block.
+        wait: until nobody else is in the block.
 
     Yields:
         None, or the number of the process that is in the block already (0 if that is not known).
@@ -172,7 +173,7 @@ def only_one(lock: Path) -> Iterator[int | None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with lock.open("a+") as file:
-            if not _take(file):
+            if not _take(file, wait):
                 file.seek(0)
                 owner = file.read()
                 break
@@ -189,12 +190,12 @@ def only_one(lock: Path) -> Iterator[int | None]:
     yield int(owner) if owner.isdecimal() else 0
 
 
-def _take(file: TextIO) -> bool:
+def _take(file: TextIO, wait: bool) -> bool:
     """Whether a file could be locked, or nobody can here."""
     if fcntl is None:
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a disk without locks
