@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 BASELINE, NETWORK, QUOTED = "baseline", "network", "quoted"
 PROTOCOLS = {
@@ -98,6 +101,9 @@ def draw_cost_plots(summary: pd.DataFrame) -> dict[str, Figure]:
             axes = figure.add_subplot(lines, columns, number + 1)
             axes.set_title(f"{name}, x{scale}, {protocol}", fontsize=10)
             _plot_costs(axes, group, f"psnr_{main_score(protocol)}")
+        figure.draw_without_rendering()  # places the axes
+        for axes in figure.axes:
+            _part_names(axes)
         figures[protocol] = figure
     return figures
 
@@ -201,8 +207,6 @@ def _engines(table: pd.DataFrame) -> list[str]:
 
 
 def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
-    costs = rows.loc[rows[score].notna(), "multiply_adds_g"]
-    dearest = costs.max() * (costs.min() / costs.max()) ** 0.1  # of those, names grow inwards
     for kind, marker, colour, label in (
         (NETWORK, "o", NETWORK_COLOUR, "measured here"),
         (QUOTED, "x", QUOTED_COLOUR, "quoted"),
@@ -216,15 +220,15 @@ def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
         )
         for point in points.to_dict("records"):
             name = f"{point['model']}{'+' if point['self_ensemble'] else ''}"
-            left = point["multiply_adds_g"] < dearest or costs.max() == costs.min()
+            place = (point["multiply_adds_g"], point[score])
             axes.annotate(
                 name,
-                (point["multiply_adds_g"], point[score]),
-                xytext=(4, 3) if left else (-4, -9),
-                ha="left" if left else "right",
+                place,
+                xytext=(0, 0),
                 textcoords="offset points",
                 fontsize=7,
                 color=colour,
+                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0},
             )
     bicubic = rows.loc[(rows["kind"] == BASELINE) & (rows["model"] == "bicubic"), score]
     for value in bicubic:
@@ -238,6 +242,43 @@ def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
     axes.margins(x=0.18, y=0.1)  # room for the names
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+
+
+def _part_names(axes: Axes) -> None:
+    """Move the names of points beside them, each where it covers least of what is there already."""
+    inside = axes.get_window_extent()
+    legend = axes.get_legend()
+    taken = [] if legend is None else [legend.get_window_extent()]
+    for points in axes.collections:
+        for x, y in axes.transData.transform(points.get_offsets()):
+            taken.append(Bbox.from_bounds(x - 4, y - 4, 8, 8))
+    names = [text for text in axes.texts if isinstance(text, Annotation)]
+    for name in sorted(names, key=lambda text: text.xy[0]):
+        options = []
+        for place in product(BESIDE, ABOVE):
+            _place(name, *place)
+            box = Text.get_window_extent(name)  # the annotation's has its line as well
+            covered = sum(_area(Bbox.intersection(box, other)) for other in taken)
+            outside = _area(box) - _area(Bbox.intersection(box, inside))
+            distance = 2 * abs(place[1])  # as much as a little overlap
+            options.append((covered + 2 * outside + distance, place, box))
+        _, place, box = min(options, key=lambda option: option[0])
+        _place(name, *place)
+        taken.append(box)
+
+
+BESIDE: dict[int, Literal["left", "right", "center"]] = {5: "left", -5: "right", 0: "center"}
+ABOVE = (3, -9, 12, -18, 22, -28)
+"""Where names may stand, in points from theirs."""
+
+
+def _place(name: Annotation, right: int, up: int) -> None:
+    name.set_position((right, up))
+    name.set_horizontalalignment(BESIDE[right])
+
+
+def _area(box: Bbox | None) -> float:
+    return 0.0 if box is None else float(box.width * box.height)
 
 
 def _count(number: float) -> str:
