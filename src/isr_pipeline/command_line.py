@@ -28,6 +28,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="isr_pipeline")
 def main() -> None:
     """Make pictures larger."""
 
@@ -45,16 +46,13 @@ def _network_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--model",
             "-m",
-            help="of `isr models`, `champion`, or a .keras file [the best for scale and "
-            "degradation]",
+            help="of `isr models`, or a .keras file [the best for scale and degradation]",
         ),
         click.option(
             "--degradation",
             "-d",
             type=click.Choice(["realistic", "bicubic", "unsplash"]),
-            default="realistic",
-            show_default=True,
-            help="what the network was trained against",
+            help="what the network was trained against [realistic, or what --model is for]",
         ),
         click.option(
             "--engine",

@@ -23,15 +23,18 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 
 
 def parse_bytes(text: str | int) -> int:
-    """Bytes of an amount such as `800MB`, `1.5GiB` or `2g`.
+    """Bytes of an amount such as `800MB`, `1.5GiB` or `2g`; a number alone is bytes.
 
     Raises:
-        ProjectError: for anything else.
+        ProjectError: for anything else, and for a text of a small number alone.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?)b?\s*", str(text).lower())
     if found is None or found[2] not in _UNITS:
         raise ProjectError(f"'{text}' is no amount of memory: write 800MB or 1.5GiB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    amount = int(float(found[1]) * _UNITS[found[2]])
+    if isinstance(text, str) and not found[2] and amount < 10**6:
+        raise ProjectError(f"'{text}' is {amount} bytes of memory: write 800MB or 1.5GiB")
+    return amount
 
 
 def show_bytes(amount: float) -> str:

@@ -613,6 +613,30 @@ def test_nothing_to_enlarge_is_said(tmp_path):
             plan(inputs, output)
 
 
+def test_a_result_that_is_named_like_what_it_cannot_be_is_refused(tmp_path):
+    first, second = save(tmp_path / "a.jpg"), save(tmp_path / "b.jpg")
+    with pytest.raises(ProjectError, match=r"big\.gif cannot be written in that format: name a"):
+        plan([first], tmp_path / "big.gif")
+    for inputs in ([first, second], [tmp_path]):
+        with pytest.raises(ProjectError, match=r"one\.png is named like one picture: name"):
+            plan(inputs, tmp_path / "one.png")
+    assert plan([first], tmp_path / "holiday.2024")[0].target == tmp_path / "holiday.2024/a.jpg"
+    (tmp_path / "one.png").mkdir()
+    assert plan([first], tmp_path / "one.png")[0].target == tmp_path / "one.png/a.jpg"
+    with pytest.raises(ProjectError, match="web addresses are not read"):
+        plan([Path("https://example.com/a.jpg")], tmp_path)
+
+
+def test_what_is_taken_for_no_picture_is_counted(tmp_path, caplog):
+    save(tmp_path / "in/a.jpg")
+    for name in ("b.heic", "c.HEIC", "raw.cr2", "README", ".hidden"):
+        (tmp_path / "in" / name).write_bytes(b"something")
+    assert len(plan([tmp_path / "in"], tmp_path / "out")) == 1
+    assert "Left out as no pictures: 2 .heic, 1 " in caplog.text
+    assert "1 .cr2" in caplog.text
+    assert "1 without ending" in caplog.text
+
+
 def test_a_file_in_the_place_of_a_folder_is_named(photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/summer").write_text("no folder")

@@ -21,6 +21,9 @@ def test_shipped_weights_are_taken_by_scale_and_degradation(no_weights):
         assert (source.model.name, source.model.degradation) == ("subpixel-small", degradation)
         assert degradation in source.description
     assert choose("subpixel-small", 2, "bicubic", no_weights.working).degradation == "bicubic"
+    write_card(no_weights.shipped, "subpixel-medium", "bicubic", [2])
+    for model, meant in ((None, "realistic"), ("subpixel-medium", "bicubic")):
+        assert choose(model, 2, None, no_weights.working).degradation == meant
     with pytest.raises(ProjectError, match="scale 3"):
         choose("subpixel-small", 3, "bicubic", no_weights.working)
 
@@ -74,10 +77,13 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
     with pytest.raises(ProjectError, match="no champion for scale 3"):
         choose("champion", 3, "unsplash", folder)
     assert [row[:3] for row in table(folder)[1:]] == [
-        ("champion", "x2 x4", "unsplash"),
-        ("champion", "x6", "unsplash"),
-        ("champion", "x2 x4", "realistic"),
+        ("champion:newer", "x2 x4", "unsplash"),
+        ("champion:older", "x6", "unsplash"),
+        ("champion:real", "x2 x4", "realistic"),
     ]
+    assert choose("champion:older", 2, "unsplash", folder).model == older
+    with pytest.raises(ProjectError, match=r"no champion for scale 4 in .*older"):
+        choose("champion:older", 4, None, folder)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_a_champion_of_odd_content_or_without_network_is_none(no_weights, damage
         (odd / "record.json").write_text(json.dumps({**record, **damage}))
     (whole / "record.json").write_text(json.dumps({**record, "parameters": "many"}))
     assert choose("champion", 2, "bicubic", folder).model == whole / "network.keras"
-    assert [row[:4] for row in table(folder)[1:]] == [("champion", "x2", "bicubic", "")]
+    assert [row[:4] for row in table(folder)[1:]] == [("champion:whole", "x2", "bicubic", "")]
 
 
 def test_a_file_or_a_champions_folder_can_be_named(no_weights):
@@ -111,6 +117,12 @@ def test_the_table_has_champion_and_shipped_weights(no_weights):
     write_card(no_weights.shipped, "subpixel-small", "bicubic", [2], scores=scores)
     write_champion(no_weights.working, "photos", "unsplash", [2, 4])
     assert table(no_weights.working)[1:] == [
-        ("champion", "x2 x4", "unsplash", "777", "test x2 32.00 dB RGB, test x4 34.00 dB RGB"),
+        (
+            "champion:photos",
+            "x2 x4",
+            "unsplash",
+            "777",
+            "test x2 32.00 dB RGB, test x4 34.00 dB RGB",
+        ),
         ("subpixel-small", "x2", "bicubic", "12,345", "Set5 x2 37.51 dB"),
     ]

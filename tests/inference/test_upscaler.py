@@ -314,3 +314,14 @@ def test_shipped_networks_keep_the_mean_of_text_and_dithers(card, scale, kind):
     values = drawn()[kind]
     result = Upscaler(card.name, scale, card.degradation)(values)
     assert abs(result.mean() - values.mean()) < 0.5
+
+
+def test_what_is_no_picture_is_refused_with_the_remedy():
+    enlarger = Upscaler(LocalEngine(), 2)
+    with pytest.raises(ProjectError, match=r"a str is no picture: open files with PIL\.Image"):
+        enlarger("photo.jpg")
+    with pytest.raises(ProjectError, match=r"float64 .* float32 in \[0, 1\]"):
+        enlarger(np.zeros((4, 4, 3)))
+    for scale, degradation in (("2", None), (2, "bicubik")):
+        with pytest.raises(ProjectError, match=r"must be (a whole number|realistic, bicubic or)"):
+            Upscaler("subpixel-small", scale, degradation)

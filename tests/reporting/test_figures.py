@@ -11,6 +11,8 @@ from isr_pipeline.reporting.figures import (
     draw_epoch_times,
     draw_learning_curves,
     draw_panels,
+    draw_search_history,
+    draw_search_slices,
     draw_table,
     most_detailed_square,
 )
@@ -84,3 +86,12 @@ def test_crops_show_the_same_detail_of_every_column():
     assert detail.shape == (32, 32, 3)
     assert np.array_equal(shown, 255 - detail)
     assert detail.std() > 20
+
+
+def test_a_search_without_any_figure_is_drawn_all_the_same():
+    trials = pd.DataFrame(
+        {"trial": [0, 1], "state": ["pruned", "fail"], "val_psnr": [None, None], "rate": [0.1, 1.0]}
+    )
+    figure = draw_search_slices(trials, ["rate"], ["rate"])
+    figure.draw_without_rendering()
+    draw_search_history(trials).draw_without_rendering()

@@ -55,13 +55,13 @@ def test_links_to_folders_are_not_followed(tmp_path):
 
 
 def test_a_missing_folder_is_refused_by_name(tmp_path):
-    with pytest.raises(SourceError, match=r"no folder .*nowhere"):
+    with pytest.raises(SourceError, match=r"the folder .*nowhere is not there"):
         list_folder(tmp_path / "nowhere")
 
 
 def test_a_file_is_no_folder(tmp_path):
     fill(tmp_path, "a.jpg")
-    with pytest.raises(SourceError, match=r"no folder .*a\.jpg"):
+    with pytest.raises(SourceError, match=r"the folder .*a\.jpg is a file"):
         list_folder(tmp_path / "a.jpg")
 
 

@@ -43,12 +43,21 @@ def test_a_card_says_what_it_is(sets):
 
 
 def test_a_set_that_is_not_there_is_refused_by_what_is(sets):
-    with pytest.raises(ProjectError, match="at scale 3: there are subpixel-tiny for bicubic at x2"):
+    with pytest.raises(ProjectError, match="at scale 3: subpixel-tiny is for bicubic at x2/x4"):
         weights.find("subpixel-tiny", 3, "bicubic")
     with pytest.raises(ProjectError, match=r"choose a scale of \[2, 4\]"):
         weights.find("subpixel-tiny", None, "bicubic")
-    with pytest.raises(ProjectError, match="there are bicubic x2, bicubic x4"):
+    with pytest.raises(ProjectError, match="there are those for bicubic at x2/x4"):
         weights.default(2, "realistic")
+    with pytest.raises(ProjectError, match="there are those for bicubic at x2/x4"):
+        weights.default(3, "bicubic")
+    with pytest.raises(ProjectError, match=r"called 'subpixel-tny': is it subpixel-tiny\?"):
+        weights.find("subpixel-tny", 2, "bicubic")
+    with pytest.raises(ProjectError, match="called 'x': there are subpixel-tiny"):
+        weights.find("x", 2, "bicubic")
+    for scale, degradation in (("2", None), (2.0, None), (True, None), (2, "bicubik")):
+        with pytest.raises(ProjectError, match=r"must be a whole number|must be realistic, bic"):
+            weights.load_network("subpixel-tiny", scale, degradation)
     with pytest.raises(ProjectError, match="no shipped weights 'x'"):
         weights.named("x")
 

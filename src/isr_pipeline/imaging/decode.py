@@ -157,7 +157,9 @@ def open_image(
             raise
         except Exception as error:  # Pillow's decoders raise whatever their format raises
             status = "truncated" if "truncated" in str(error).lower() else "corrupt"
-            raise UnusablePictureError(status, f"{type(error).__name__}: {error}") from None
+            text = str(error) or type(error).__name__
+            reason = f"the file is cut off ({text})" if status == "truncated" else text
+            raise UnusablePictureError(status, reason) from None
 
 
 def _kind_of_tiff(data: bytes) -> str:

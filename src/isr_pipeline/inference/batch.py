@@ -5,6 +5,7 @@ pictures under way as memory allows. Every file is written under a temporary nam
 it is whole: what exists is finished, and an interrupted batch goes on where it stopped.
 """
 
+import logging
 import os
 import stat
 import sys
@@ -40,6 +41,8 @@ from isr_pipeline.memory import MemoryGate, show_bytes
 from isr_pipeline.quiet import no_warnings
 from isr_pipeline.storage.atomic import replace_file
 
+logger = logging.getLogger(__name__)
+
 DONE, KEPT, FAILED = "done", "kept", "failed"
 AHEAD = 4
 """How many decoded pictures wait for the network, and how many enlarged ones to be written."""
@@ -48,6 +51,7 @@ MAXIMUM_MEGAPIXELS = 500.0
 
 _FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
 _READABLE = {*_FORMATS, ".gif"}
+_PICTURES = {*_READABLE, ".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg"}
 
 
 @dataclass(frozen=True)
@@ -146,20 +150,32 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
         file_format: of the results, one of `encode.SUFFIXES`; as the name of each file says by
             default. GIF becomes PNG.
 
+    What lies in the folders and is not taken for a picture is counted in the log.
+
     Raises:
         ProjectError: when an input is not there or cannot be looked at, there is no picture, or
-            the output folder is an input folder or cannot be a folder.
+            the output folder is an input folder or cannot be a folder, or is named like a picture
+            that cannot be written.
     """
     for path in inputs:
         try:
             path.lstat()
         except FileNotFoundError:
+            if str(path).startswith(("http:/", "https:/")):
+                raise ProjectError("web addresses are not read: save the picture first") from None
             raise ProjectError(f"there is no {shown(path)}: name a picture or a folder") from None
         except OSError as error:
             raise ProjectError(f"{shown(path)}: {error.strerror}") from None
     folders = [path for path in inputs if _is_folder(path)]
     named = _FORMATS.get(output.suffix.lower())
     to_file = len(inputs) == 1 and not folders and named is not None and not _is_folder(output)
+    if not to_file and not output.exists() and output.suffix.lower() in _PICTURES:
+        single = len(inputs) == 1 and not folders
+        reason = "cannot be written in that format" if single else "is named like one picture"
+        raise ProjectError(
+            f"{shown(output)} {reason}: name a folder for the results"
+            + (f", or end it in {', '.join(sorted(_FORMATS))} (-o)" if single else " (-o)")
+        )
     blocking = in_the_way(output.parent if to_file else output)
     if blocking is not None:
         raise ProjectError(f"{shown(blocking)} is a file: name a folder for the results (-o)")
@@ -169,6 +185,7 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
         return _checked([Task(inputs[0], output)], output.parent)
     names = _distinct([_real(folder).name for folder in folders])
     found: dict[Path, tuple[Path, Path, str]] = {}
+    others: Counter[str] = Counter()
     for path in inputs:
         if _is_folder(path):
             if _real(path) == _real(output):
@@ -176,7 +193,7 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
                     f"{shown(output)} is an input folder: name another for the results (-o)"
                 )
             below = Path(names[folders.index(path)]) if len(folders) > 1 else Path()
-            for source, problem in _pictures_in(path, output):
+            for source, problem in _pictures_in(path, output, others):
                 found.setdefault(
                     _identity(source), (source, below / source.relative_to(path), problem)
                 )
@@ -187,6 +204,10 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
             f"no picture in {', '.join(shown(path) for path in inputs)}: "
             f"files ending in {', '.join(sorted(_READABLE))} are taken"
         )
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(8))
+        more = ", ..." if len(others) > 8 else ""
+        logger.warning("Left out as no pictures: %s%s", kinds, more)
     wanted = [
         (source, place.parent / _result_name(source, file_format), problem)
         for source, place, problem in found.values()
@@ -226,8 +247,8 @@ def _identity(path: Path) -> Path:
     return _real(path.parent) / path.name
 
 
-def _pictures_in(folder: Path, output: Path) -> Iterator[tuple[Path, str]]:
-    """Picture files below a folder, each with a problem if it has one."""
+def _pictures_in(folder: Path, output: Path, others: Counter[str]) -> Iterator[tuple[Path, str]]:
+    """Picture files below a folder, each with a problem if it has one; `others` counts the rest."""
     root, results = _real(folder), _real(output)
     unreadable: list[OSError] = []
     for directory, folders, names in os.walk(folder, onerror=unreadable.append):
@@ -237,7 +258,10 @@ def _pictures_in(folder: Path, output: Path) -> Iterator[tuple[Path, str]]:
         )
         for name in sorted(names + [n for n in folders if _is_link(here / n)]):
             path = here / name
-            if name.startswith(".") or (name in names and path.suffix.lower() not in _READABLE):
+            if name.startswith("."):
+                continue
+            if name in names and path.suffix.lower() not in _READABLE:
+                others[shown(path.suffix.lower()) or "without ending"] += 1
                 continue
             if _is_link(path) and not _real(path).is_relative_to(root):
                 yield path, f"a link out of {shown(folder)}: name the file itself to have it"

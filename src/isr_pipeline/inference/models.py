@@ -24,6 +24,7 @@ class Source:
         degradation: what it was trained against, as far as that is known.
         record: a champion's own.
         written: when a champion's was, in seconds since 1970.
+        environment: a champion's, such as `photos`.
         scales: a champion's.
     """
 
@@ -32,19 +33,22 @@ class Source:
     degradation: str | None
     record: dict[str, Any] = field(default_factory=dict)
     written: float = 0.0
+    environment: str = ""
     scales: tuple[int, ...] = ()
 
 
-def choose(model: str | Path | None, scale: int, degradation: str, folder: Path) -> Source:
+def choose(model: str | Path | None, scale: int, degradation: str | None, folder: Path) -> Source:
     """Find the network for a name, or for no name at all.
 
     Args:
-        model: name of shipped weights such as `subpixel-small`; `champion`; a `.keras` or exported
-            `.xml` file or a champion's folder; or None. Without a choice it is the working
+        model: name of shipped weights such as `subpixel-small`; `champion`, or `champion:photos`
+            for that of an environment; a `.keras` or exported `.xml` file or a champion's folder;
+            or None. Without a choice it is the working
             folder's champion for this scale and degradation (of several the one crowned last),
             else the shipped weights for them, else any champion for the scale.
         scale: the integer factor.
-        degradation: `bicubic`, `unsplash` or `realistic`.
+        degradation: `bicubic`, `unsplash` or `realistic`; None for `realistic`, or where a network
+            is named that is not for it, for what that is for.
         folder: the working folder.
 
     Raises:
@@ -52,25 +56,26 @@ def choose(model: str | Path | None, scale: int, degradation: str, folder: Path)
     """
     from isr_pipeline import weights
 
+    weights.check_choice(scale, degradation)
+    wanted = degradation or weights.REALISTIC
     if model is None:
-        champion = find_champion(folder, scale, degradation)
-        if champion is not None and champion.degradation == degradation:
+        champion = find_champion(folder, scale, wanted)
+        if champion is not None and champion.degradation == wanted:
             return champion
         try:
-            return _shipped(weights.default(scale, degradation))
+            return _shipped(weights.default(scale, wanted))
         except ProjectError as error:
             if champion is not None:
                 return champion
             raise ProjectError(
                 f"{error}; and no champion for scale {scale} in {folder}: kedro run trains one"
             ) from None
-    if str(model) == CHAMPION:
-        champion = find_champion(folder, scale, degradation)
+    word, _, environment = str(model).partition(":")
+    if word == CHAMPION:
+        champion = find_champion(folder, scale, wanted, environment or None)
         if champion is None:
-            raise ProjectError(
-                f"no champion for scale {scale} in {folder / 'data' / '06_models'}: "
-                "kedro run trains one"
-            )
+            place = folder / "data" / "06_models" / environment
+            raise ProjectError(f"no champion for scale {scale} in {place}: kedro run trains one")
         return champion
     path = Path(model)
     if path.is_dir():
@@ -87,12 +92,18 @@ def _shipped(card: "Card") -> Source:
     return Source(card, text, card.degradation)
 
 
-def find_champion(folder: Path, scale: int, degradation: str) -> Source | None:
+def find_champion(
+    folder: Path, scale: int, degradation: str, environment: str | None = None
+) -> Source | None:
     """A project's champion for a scale: for the degradation if there is one, else any.
 
-    Of several, in different environments, it is the one crowned last.
+    Of several, in different environments, it is the one crowned last, or that of `environment`.
     """
-    able = [source for source in _champions(folder) if scale in source.scales]
+    able = [
+        source
+        for source in _champions(folder)
+        if scale in source.scales and environment in (None, source.environment)
+    ]
     suiting = [source for source in able if source.degradation == degradation]
     return next(iter(suiting + able), None)
 
@@ -129,7 +140,11 @@ def _champions(folder: Path) -> list[Source]:
             f"{network}, the champion of {place.parent.name} for {degradation} pictures ({scores})"
         )
         model = _exported(place, record) / "network.keras"
-        found.append(Source(model, description, degradation, record, written, tuple(scales)))
+        found.append(
+            Source(
+                model, description, degradation, record, written, place.parent.name, tuple(scales)
+            )
+        )
     return sorted(found, key=lambda source: source.written, reverse=True)
 
 
@@ -158,7 +173,7 @@ def table(folder: Path) -> list[tuple[str, ...]]:
         record = champion.record
         rows.append(
             (
-                CHAMPION,
+                f"{CHAMPION}:{champion.environment}",
                 " ".join(f"x{scale}" for scale in scales),
                 str(champion.degradation),
                 f"{record['parameters']:,}" if isinstance(record.get("parameters"), int) else "",

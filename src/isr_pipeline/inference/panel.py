@@ -63,6 +63,8 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
     """
     check_output(picture, output, overwrite)
     try:
+        if picture.is_dir():
+            raise ProjectError(f"{shown(picture)} is a folder: a panel shows one picture")
         size = picture.stat().st_size
         check_room(upscaler, f"{shown(picture)}: a file of {size:,} bytes", size)
         pixels = decode_picture(read_whole(picture, size)).pixels

@@ -22,6 +22,7 @@ from isr_pipeline.inference.tiling import (
     smallest_window,
     window_for,
 )
+from isr_pipeline.weights import REALISTIC, check_choice
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,9 @@ class Upscaler:
             Keras model, or an engine that is open; None for the best there is, see
             `models.choose`.
         scale: the integer factor.
-        degradation: what the network was trained against: `bicubic`, `unsplash` or `realistic`.
+        degradation: what the network was trained against: `bicubic`, `unsplash` or `realistic`;
+            None for `realistic`, or where a network is named that is not for it, for what that is
+            for.
         engine: `keras`, `openvino`, or `auto` for the faster one that there is.
         max_memory: what the process may use in all, such as `1.5GiB`; a quarter of the free
             memory beyond what it has now by default.
@@ -74,13 +77,14 @@ class Upscaler:
         self,
         model: Any = None,
         scale: int = 2,
-        degradation: str = "realistic",
+        degradation: str | None = None,
         engine: Literal["auto", "keras", "openvino"] = "auto",
         max_memory: str | int | None = None,
         back_projection: bool = False,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         self_ensemble: bool = False,
     ) -> None:
+        check_choice(scale, degradation)
         limit = None if max_memory is None else memory.parse_bytes(max_memory)
         self._engine, self.description, self._degradation = _open(
             model, scale, degradation, engine, precision
@@ -112,6 +116,11 @@ class Upscaler:
             ProjectError: for any other array, or when memory does not suffice.
         """
         if not isinstance(image, np.ndarray):
+            if not hasattr(image, "mode"):
+                raise ProjectError(
+                    f"a {type(image).__name__} is no picture: open files with PIL.Image.open, give "
+                    "others as numpy arrays"
+                )
             return self._pillow(image)
         _check(image)
         samples = image[..., None] if image.ndim == 2 else image
@@ -271,12 +280,12 @@ class SelfEnsemble:
 
 
 def _open(
-    model: Any, scale: int, degradation: str, engine: Any, precision: Any
+    model: Any, scale: int, degradation: str | None, engine: Any, precision: Any
 ) -> tuple[Enlarger, str, str]:
     if hasattr(model, "halo"):  # an engine
         if model.scale != scale:
             raise ProjectError(f"the engine enlarges by {model.scale}, not by {scale}")
-        return model, getattr(model, "name", "an engine"), degradation
+        return model, getattr(model, "name", "an engine"), degradation or REALISTIC
     from isr_pipeline.inference.engines import open_engine
     from isr_pipeline.inference.models import choose
 
@@ -284,9 +293,10 @@ def _open(
         source = choose(model, scale, degradation, Path.cwd())
         opened = open_engine(source.model, scale, engine, precision)
         text = f"{source.description}; {opened.name}, {opened.precision}"
-        return opened, text, source.degradation or degradation
+        return opened, text, source.degradation or degradation or REALISTIC
     opened = open_engine(model, scale, engine, precision)
-    return opened, f"{model.name}; {opened.name}, {opened.precision}", degradation
+    description = f"{model.name}; {opened.name}, {opened.precision}"
+    return opened, description, degradation or REALISTIC
 
 
 def _check(image: Array) -> None:
@@ -298,7 +308,8 @@ def _check(image: Array) -> None:
         )
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         raise ProjectError(
-            f"samples of {image.dtype} are not enlarged: give uint8, uint16, float32"
+            f"samples of {image.dtype} are not enlarged: give uint8, uint16, or float32 in [0, 1] "
+            "(image.astype('float32'))"
         )
 
 

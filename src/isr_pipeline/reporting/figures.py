@@ -236,7 +236,7 @@ def draw_search_slices(
                 marker=marker,
             )
         axes.set_title(name, fontsize=9)
-        if name in logarithmic:
+        if name in logarithmic and len(known):
             axes.set_xscale("log")
         axes.tick_params(axis="x", which="both", labelrotation=45, labelsize=7)
         if number == 0:

@@ -21,7 +21,8 @@ def list_folder(folder: Path) -> PhotoCollection:
         SourceError: when the folder does not exist or holds no file.
     """
     if not folder.is_dir():
-        raise SourceError(f"there is no folder {folder}: give one that holds photographs")
+        problem = "is a file" if folder.exists() else "is not there"
+        raise SourceError(f"the folder {folder} {problem}: give one that holds photographs")
     paths = []
 
     def left_out(error: OSError) -> None:

@@ -13,6 +13,7 @@ Nothing here imports Keras or OpenVINO before a network is loaded.
 import hashlib
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import keras
 
 FOLDER = Path(__file__).parent
+REALISTIC = "realistic"
+DEGRADATIONS = (REALISTIC, "bicubic", "unsplash")
+"""What networks are trained against; the first is meant when nobody says."""
 DEFAULT_ORDER = ("subpixel-small", "subpixel-medium", "subpixel-tiny", "autoencoder")
 """Which name is taken for a scale when nobody chooses: the best for its cost."""
 
@@ -109,35 +113,63 @@ def named(name: str) -> Card:
     raise ProjectError(f"no shipped weights '{name}': there are {', '.join(names()) or 'none'}")
 
 
-def find(name: str, scale: int | None, degradation: str) -> Card:
+def find(name: str, scale: int | None, degradation: str | None) -> Card:
     """The set for a network's name, a scale and a degradation.
 
     Args:
         name: such as `subpixel-small` or `autoencoder`.
         scale: the integer factor; None when only one set has the name and degradation.
-        degradation: `bicubic`, `unsplash` or `realistic`.
+        degradation: `bicubic`, `unsplash` or `realistic`; None for `realistic` if the network has
+            it, else for its only one.
 
     Raises:
         ProjectError: when there is no such set, saying what there is, or when several fit.
     """
-    fitting = [
-        card
-        for card in available()
-        if card.name == name
-        and card.degradation == degradation
-        and (scale is None or scale in card.scales)
-    ]
+    namesakes = [card for card in available() if card.name == name]
+    if not namesakes:
+        known = list(dict.fromkeys(card.name for card in available()))
+        near = get_close_matches(name, known, 1)
+        hint = f"is it {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+        raise ProjectError(f"no shipped weights are called '{name}': {hint}")
+    able = [card for card in namesakes if scale is None or scale in card.scales]
+    degradations = {card.degradation for card in able}
+    if degradation is None:
+        only = next(iter(degradations)) if len(degradations) == 1 else REALISTIC
+        degradation = REALISTIC if REALISTIC in degradations else only
+    fitting = [card for card in able if card.degradation == degradation]
     if len(fitting) == 1:
         return fitting[0]
     wanted = f"{name} for {degradation}" + ("" if scale is None else f" at scale {scale}")
     if fitting:
         scales = sorted(scale for card in fitting for scale in card.scales)
         raise ProjectError(f"several shipped weights are {wanted}: choose a scale of {scales}")
-    there = ", ".join(
-        f"{card.name} for {card.degradation} at {'/'.join(f'x{scale}' for scale in card.scales)}"
-        for card in available()
+    raise ProjectError(f"no shipped weights are {wanted}: {name} is {_described(namesakes)}")
+
+
+def _described(cards: list[Card]) -> str:
+    """`for bicubic at x2/x4, for unsplash at x2`."""
+    scales: dict[str, list[int]] = {}
+    for card in cards:
+        scales.setdefault(card.degradation, []).extend(card.scales)
+    return ", ".join(
+        f"for {degradation} at {'/'.join(f'x{scale}' for scale in sorted(set(of_these)))}"
+        for degradation, of_these in scales.items()
     )
-    raise ProjectError(f"no shipped weights are {wanted}: there are {there or 'none'}")
+
+
+def check_choice(scale: int | None, degradation: str | None) -> None:
+    """Refuse what is no scale and no degradation, before it is looked for.
+
+    Raises:
+        ProjectError: saying what it can be.
+    """
+    if scale is not None and (not isinstance(scale, int) or isinstance(scale, bool)):
+        raise ProjectError(f"scale must be a whole number such as 2, not {scale!r}")
+    if degradation not in (None, *DEGRADATIONS):
+        raise ProjectError(
+            f"degradation must be {', '.join(DEGRADATIONS[:-1])} or {DEGRADATIONS[-1]}, "
+            f"not {degradation!r}"
+        )
 
 
 def default(scale: int, degradation: str) -> Card:
@@ -151,24 +183,25 @@ def default(scale: int, degradation: str) -> Card:
             fits = card.degradation == degradation and scale in card.scales
             if card.name == name and fits:
                 return card
-    there = sorted(
-        {f"{card.degradation} x{scale}" for card in available() for scale in card.scales}
-    )
+    fitting = [card for card in available() if card.degradation == degradation]
+    there = _described(fitting or available())
     raise ProjectError(
-        f"no shipped weights for {degradation} at scale {scale}: "
-        f"there are {', '.join(there) or 'none'}"
+        f"no shipped weights for {degradation} at scale {scale}: there are those {there}"
+        if there
+        else f"no shipped weights for {degradation} at scale {scale}: there are none"
     )
 
 
 def load_network(
-    name: str, scale: int | None = None, degradation: str = "realistic"
+    name: str, scale: int | None = None, degradation: str | None = None
 ) -> "keras.Model":
     """Load a shipped network, ready to use, without any training.
 
     Args:
         name: such as `subpixel-small` or `autoencoder`.
         scale: the integer factor; may be left out where the network has several or is the only one.
-        degradation: what it was trained against: `bicubic`, `unsplash` or `realistic`.
+        degradation: what it was trained against: `bicubic`, `unsplash` or `realistic`; None for
+            `realistic` if the network has it, else for its only one.
 
     Returns:
         The Keras model: `lr`, `(batch, height, width, 3)` in [0, 1], to a dictionary of
@@ -179,4 +212,5 @@ def load_network(
     """
     from isr_pipeline.networks import load_keras_file
 
+    check_choice(scale, degradation)
     return load_keras_file(find(name, scale, degradation).path("network.keras"))

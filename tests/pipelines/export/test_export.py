@@ -42,6 +42,11 @@ def test_the_champion_is_written_in_every_format_with_its_record(champion):
     assert in_float32.loc["openvino", "kilobytes"] == size
 
 
+def test_without_a_champion_it_says_what_to_run_first():
+    with pytest.raises(ProjectError, match="run kedro run --pipelines=train,evaluate first"):
+        export_champion(None, export_parameters())
+
+
 def test_a_file_too_far_from_keras_stops_the_run(champion):
     parameters = export_parameters(formats=["openvino"], maximum_difference=1e-6)
     with pytest.raises(ProjectError, match=r"x2.xml differs from Keras by .*maximum_difference"):

@@ -24,7 +24,7 @@ COLUMNS = ["scale", "format", "precision", "kilobytes", "max_difference", "mean_
 
 
 def export_champion(
-    champion: Champion, parameters: ExportParameters
+    champion: Champion | None, parameters: ExportParameters
 ) -> tuple[dict[str, bytes], pd.DataFrame]:
     """Write the champion at each of its scales in each format, and hold every file against Keras.
 
@@ -34,8 +34,14 @@ def export_champion(
         `kilobytes`, and `max_difference` and `mean_difference` from Keras in grey levels.
 
     Raises:
-        ProjectError: when packages are missing or a file differs by more than is allowed.
+        ProjectError: when there is no champion, packages are missing or a file differs by more
+            than is allowed.
     """
+    if champion is None:
+        raise ProjectError(
+            "there is no champion to export: run kedro run --pipelines=train,evaluate first, with "
+            "the same --env"
+        )
     check_installed(parameters.formats)
     from isr_pipeline.networks import scales_of
 

@@ -15,7 +15,8 @@ class UpscaleParameters(Parameters):
         output: folder for the results.
         scale: the integer factor.
         model: name of shipped weights, `champion`, or a `.keras` file; None for the best there is.
-        degradation: what the network was trained against.
+        degradation: what the network was trained against; None for `realistic`, or what the named
+            network is for.
         engine: `auto` is the faster one that there is.
         precision: `auto` is what the processor has.
         max_memory: of the whole process, such as `1.5GiB`; None for a quarter of what is free.
@@ -29,7 +30,7 @@ class UpscaleParameters(Parameters):
     output: str
     scale: int = Field(ge=2)
     model: str | None
-    degradation: Literal["bicubic", "unsplash", "realistic"]
+    degradation: Literal["bicubic", "unsplash", "realistic"] | None
     engine: Literal["auto", "keras", "openvino"]
     precision: Literal["auto", "float32", "bfloat16"]
     max_memory: str | None
