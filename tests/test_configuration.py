@@ -1,9 +1,11 @@
 import pytest
+from pydantic import ValidationError
 
 from conftest import PROJECT
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.hooks import one_line_for_people
+from isr_pipeline.hooks import one_line_for_people, wrong_parameters
+from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 
 
@@ -29,7 +31,10 @@ def parameters_of_nodes():
         ("base", {"photos": "/tmp"}, "'photos' is read with --env=photos or --env=weights alone"),
         ("test", {"recipe": "x"}, "'recipe' is read with --env=weights alone"),
         ("photos", {"unsplash": "/tmp"}, "'unsplash' is read with --env=unsplash or --env=report"),
-        ("test", {"epochs": 3}, "unknown parameter 'epochs': there are benchmark, .* photos"),
+        ("test", {"epochs": 3}, r"unknown parameter 'epochs': is it .*train\.epochs.*\?"),
+        ("test", {"peak": 3}, r"unknown parameter 'peak': is it train\.learning_rate\.peak\?"),
+        ("test", {"fotos": 3}, r"unknown parameter 'fotos': is it photos\?"),
+        ("test", {"xyz": 3}, "unknown parameter 'xyz': there are benchmark, .* photos"),
     ],
 )
 def test_what_nothing_reads_is_refused(environment, parameters, message):
@@ -86,6 +91,27 @@ def test_wrong_names_are_one_line(capsys):
     assert said(lambda: create_pipeline().only_nodes("nosuch")) == (
         "Error: Pipeline does not contain nodes named ['nosuch'].\n"
     )
+
+
+def test_wrong_parameters_are_one_line_each_with_its_whole_name():
+    def said(model, name, values):
+        try:
+            model(**values)
+        except ValidationError as error:
+            return f"- Parameter '{name}': Failed to instantiate X for parameter '{name}': {error}"
+
+    split = {"method": "photograph", "seed": 0, "validation": 0.1, "test": 0.95}
+    text = "Parameter validation failed:\n" + "\n".join(
+        [
+            said(SplitParameters, "split", {**split, "tset": 0.1}),
+            said(SplitParameters, "split", {**split, "seed": "many", "test": -1}),
+        ]
+    )
+    assert wrong_parameters(text) == (
+        "split: there is no 'tset': is it test?; split.seed: input should be a valid integer; "
+        "split.test: input should be greater than or equal to 0"
+    )
+    assert wrong_parameters("something else") == "something else"
 
 
 def test_other_mistakes_keep_their_traceback(capsys):

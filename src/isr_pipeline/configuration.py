@@ -1,5 +1,7 @@
 """Kedro's configuration, with one line where a name in it is wrong."""
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +54,28 @@ class ConfigLoader(OmegaConfigLoader):
                 continue
             if key in READ_WITH:
                 raise ProjectError(f"the parameter '{key}' is read with {READ_WITH[key]} alone")
-            others = sorted({*READ_WITH, *self.read})
+            found = [path for path in self._paths(of_nodes) if path.split(".")[-1] == key]
+            least = min((path.count(".") for path in found), default=0)
+            meant = sorted(path for path in found if path.count(".") == least)
+            near = meant or get_close_matches(key, {*of_nodes, *READ_WITH, *self.read}, 1)
             raise ProjectError(
-                f"unknown parameter '{key}': there are {', '.join(sorted(of_nodes))}, "
-                f"and for the catalog {', '.join(others)}"
+                f"unknown parameter '{key}': is it {' or '.join(near)}?"
+                if near
+                else f"unknown parameter '{key}': there are {', '.join(sorted(of_nodes))}, and for "
+                f"the catalog {', '.join(sorted({*READ_WITH, *self.read}))}"
             )
+
+    def _paths(self, of_nodes: set[str]) -> Iterator[str]:
+        """Dotted names of all parameters: `train.learning_rate.peak`."""
+
+        def below(prefix: str, value: Any) -> Iterator[str]:
+            yield prefix
+            for key in value if isinstance(value, dict) else ():
+                yield from below(f"{prefix}.{key}", value[key])
+
+        for key, value in self["parameters"].items():
+            if key in of_nodes:
+                yield from below(key, value)
 
     def _get_runtime_value(self, variable: str, *default: Any) -> Any:
         self.read.add(variable)

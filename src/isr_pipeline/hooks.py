@@ -1,6 +1,7 @@
 """What happens around every run: tracking, friendly errors, where to look next."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -13,6 +14,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.validation.exceptions import ParameterValidationError
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
@@ -199,6 +201,8 @@ class ProjectHooks:
                 path = getattr(catalog[name], "_filepath", None)
                 if path is not None:
                     places.append(f"  {name.replace('_', ' '):18} {path}")
+        if "champion" in pipeline.all_outputs() and "champion" in catalog:
+            places.append(f"  {'use it':18} isr upscale <picture> --model champion")
         if places:
             logger.info(
                 "Where to look next:\n%s\n  %-18s make ui (or: kedro mlflow ui)\n"
@@ -256,8 +260,11 @@ def one_line_for_people(
 ) -> None:
     """`sys.excepthook` that shows what a person can mend as one line, and else the traceback."""
     for link in _chain(error):
-        if isinstance(link, ProjectError) or type(link).__name__ == "ParameterValidationError":
+        if isinstance(link, ProjectError):
             print(f"Error: {link}", file=sys.stderr)
+            return
+        if isinstance(link, ParameterValidationError):
+            print(f"Error: {wrong_parameters(str(link))}", file=sys.stderr)
             return
     if isinstance(error, ValueError) and _module_of(traceback) in NAMES_ARE_LOOKED_UP_IN:
         text = " ".join(str(error).split())
@@ -267,6 +274,26 @@ def one_line_for_people(
         print(f"Error: {text}", file=sys.stderr)
         return
     sys.__excepthook__(kind, error, traceback)
+
+
+def wrong_parameters(text: str) -> str:
+    """What Kedro and pydantic say of wrong parameters, in one line with their whole names.
+
+    Args:
+        text: of a `ParameterValidationError`: a line for each group of parameters, below it a line
+            for each of them that is wrong, and below that, indented, what is wrong with it.
+    """
+    found, group, name = [], "", ""
+    for line in text.splitlines():
+        heading = re.match(r"- Parameter '([^']+)':", line)
+        if heading:
+            group = name = heading[1]
+        elif line.startswith("  ") and not line.lstrip().startswith("For further information"):
+            wrong = line.strip().removeprefix("Value error, ").partition(" [type=")[0]
+            found.append(f"{name}: {wrong[0].lower()}{wrong[1:]}")
+        elif group and line and not line[0].isspace():
+            name = f"{group}.{line}"
+    return "; ".join(found) or text
 
 
 def _module_of(traceback: TracebackType | None) -> str | None:

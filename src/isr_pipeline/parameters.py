@@ -1,8 +1,9 @@
 """What all typed parameters share."""
 
+from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 def listed(value: Any) -> Any:
@@ -22,3 +23,13 @@ class Parameters(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                near = get_close_matches(str(key), cls.model_fields, 1)
+                hint = f"is it {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
+                raise ValueError(f"there is no '{key}': {hint}")
+        return values

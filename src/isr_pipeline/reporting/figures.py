@@ -103,7 +103,7 @@ class PanelRow:
     """One picture at one scale, as several methods show it.
 
     Attributes:
-        label: at the left, such as `coffee, x4`.
+        label: at the left, such as `x4, coffee`; of a long one the middle is left out.
         pictures: title and `(height, width, 3)` uint8 picture of each column, the truth last.
         psnr: of each column in dB, None for the truth.
     """
@@ -138,7 +138,7 @@ def draw_panels(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
             for axes in (whole, zoom):
                 axes.set_xticks([])
                 axes.set_yticks([])
-        grid[2 * number][0].set_ylabel(row.label, fontsize=10)
+        grid[2 * number][0].set_ylabel(_shortened(row.label), fontsize=10)
     return figure
 
 
@@ -161,8 +161,14 @@ def draw_crops(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
             axes.set_title(title if psnr is None else f"{title}: {psnr:.2f} dB", fontsize=9)
             axes.set_xticks([])
             axes.set_yticks([])
-        line[0].set_ylabel(row.label, fontsize=9)
+        line[0].set_ylabel(_shortened(row.label), fontsize=9)
     return figure
+
+
+def _shortened(text: str, most: int = 26) -> str:
+    """A text without its middle, where it is too long to stand beside a picture."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: half - 1]}...{text[-half:]}"
 
 
 def most_detailed_square(picture: Picture, side: int) -> tuple[int, int]:

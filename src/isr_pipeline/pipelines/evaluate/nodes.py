@@ -237,7 +237,7 @@ def draw_comparison(
             ("truth", truth),
         ]
         scores = [None if title == "truth" else psnr(truth, shown) for title, shown in columns]
-        rows.append(PanelRow(f"{pair.photograph}, x{pair.scale}", columns, scores))
+        rows.append(PanelRow(f"x{pair.scale}, {pair.photograph}", columns, scores))
     return draw_panels(rows)
 
 
