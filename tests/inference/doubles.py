@@ -69,7 +69,7 @@ def write_card(folder, name, degradation, scales, **facts):
     return place
 
 
-def write_champion(folder, source, degradation, scales):
+def write_champion(folder, source, degradation, scales, **more):
     """A champion as a run leaves it, without a network that works."""
     place = folder / "data" / "06_models" / source / "champion"
     place.mkdir(parents=True)
@@ -79,6 +79,7 @@ def write_champion(folder, source, degradation, scales):
         "parameters": 777,
         "psnr_rgb": {f"x{scale}": 30.0 + scale for scale in scales},
         "protocol": degradation,
+        **more,
     }
     (place / "record.json").write_text(json.dumps(record))
     return place

@@ -35,6 +35,27 @@ def test_a_champion_goes_first_where_it_was_trained_for_this(no_weights):
     assert choose(None, 4, "realistic", no_weights.working).model.name == "subpixel-small"
 
 
+def test_shipped_weights_that_were_better_on_its_test_pictures_go_before_a_champion(no_weights):
+    write_card(no_weights.shipped, "subpixel-small", "bicubic", [2, 4])
+    shipped = {
+        "x2": {"model": "subpixel-small", "psnr_rgb": 33.5},
+        "x4": {"model": "subpixel-small", "psnr_rgb": 33.0},
+        "x3": {"model": "subpixel-small", "psnr_rgb": 99.0},  # of which there is none any more
+    }
+    scales, folder = [2, 3, 4], no_weights.working
+    place = write_champion(folder, "photos", "bicubic", scales, shipped=shipped)
+    better = choose(None, 2, "bicubic", folder)
+    assert better.model.name == "subpixel-small"
+    assert "photos 33.50 dB, its champion 32.00 dB: --model champion" in better.description
+    for scale, model in ((3, None), (4, None), (2, "champion")):
+        assert choose(model, scale, "bicubic", folder).model == place / "network.keras"
+    odd = {"x2": {"model": "another", "psnr_rgb": 99.0}, "x4": 3}
+    record = json.loads((place / "record.json").read_text())
+    (place / "record.json").write_text(json.dumps({**record, "shipped": odd}))
+    for scale in scales:
+        assert choose(None, scale, "bicubic", folder).model == place / "network.keras"
+
+
 def test_a_champion_for_another_degradation_comes_after_shipped_weights(no_weights):
     place = write_champion(no_weights.working, "sample", "bicubic", [2])
     chosen = choose(None, 2, "realistic", no_weights.working)  # nothing is shipped

@@ -142,6 +142,16 @@ def test_the_champion_of_each_degradation_is_offered_and_none_of_the_report(tmp_
     ]
 
 
+def test_a_champion_that_shipped_weights_beat_is_offered_last(tmp_path):
+    shipped = {"x2": {"model": "subpixel-small", "psnr_rgb": 99.0}}
+    write_champion(tmp_path, "poor", "bicubic", [2], shipped=shipped)
+    names = [n["network"] for n in available_networks(tmp_path)]
+    assert names[-1] == "champion"
+    assert names[0] == "subpixel-small"
+    write_champion(tmp_path, "good", "unsplash", [2])
+    assert available_networks(tmp_path)[0]["degradation"] == "unsplash"
+
+
 def test_a_taken_port_and_a_missing_extra_are_one_line(site):
     command = [*SERVE, "--port", str(site.port)]
     options = {"capture_output": True, "text": True, "cwd": site.folder, "env": ENVIRONMENT}

@@ -43,9 +43,9 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
     Args:
         model: name of shipped weights such as `subpixel-small`; `champion`, or `champion:photos`
             for that of an environment; a `.keras` or exported `.xml` file or a champion's folder;
-            or None. Without a choice it is the working
-            folder's champion for this scale and degradation (of several the one crowned last),
-            else the shipped weights for them, else any champion for the scale.
+            or None. Without a choice it is the working folder's champion for this scale and
+            degradation (of several the one crowned last) unless shipped weights were better on
+            its test pictures, else the shipped weights for them, else any champion for the scale.
         scale: the integer factor.
         degradation: `bicubic`, `unsplash` or `realistic`; None for `realistic`, or where a network
             is named that is not for it, for what that is for.
@@ -61,7 +61,7 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
     if model is None:
         champion = find_champion(folder, scale, wanted)
         if champion is not None and champion.degradation == wanted:
-            return champion
+            return better_shipped(champion, scale) or champion
         try:
             return _shipped(weights.default(scale, wanted))
         except ProjectError as error:
@@ -85,6 +85,25 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
             raise ProjectError(f"there is no network {path}")
         return Source(path, str(path), None)
     return _shipped(weights.find(str(model), scale, degradation))
+
+
+def better_shipped(champion: Source, scale: int) -> Source | None:
+    """The shipped weights, where they were better on the champion's own test pictures."""
+    from isr_pipeline import weights
+
+    try:
+        own = float(champion.record["psnr_rgb"][f"x{scale}"])
+        others = float(champion.record["shipped"][f"x{scale}"]["psnr_rgb"])
+        card = weights.default(scale, str(champion.degradation))
+    except (KeyError, TypeError, ValueError):  # not compared, or none for it
+        return None
+    if others <= own or card.name != champion.record["shipped"][f"x{scale}"].get("model"):
+        return None
+    text = (
+        f"{card.name}, shipped weights for {card.degradation} pictures (on the test pictures of "
+        f"{champion.environment} {others:.2f} dB, its champion {own:.2f} dB: --model champion)"
+    )
+    return Source(card, text, card.degradation)
 
 
 def _shipped(card: "Card") -> Source:

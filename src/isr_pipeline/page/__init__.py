@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.encoded import upscale_encoded
-from isr_pipeline.inference.models import CHAMPION, champions, find_champion
+from isr_pipeline.inference.models import CHAMPION, better_shipped, champions, find_champion
 from isr_pipeline.inference.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -132,8 +132,12 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
     """What can be chosen: `network`, `degradation`, `scales` and a `label` each, the best first."""
     # Sets of one scale each are one choice.
     merged: dict[tuple[str, str], set[int]] = {}
+    beaten = []
     for champion, scales in champions(folder):
-        merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
+        if all(better_shipped(champion, scale) for scale in scales):
+            beaten.append((champion, scales))
+        else:
+            merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
     order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
     cards = sorted(
         weights.available(),
@@ -142,6 +146,8 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
     )
     for card in cards:
         merged.setdefault((card.name, card.degradation), set()).update(card.scales)
+    for champion, scales in beaten:
+        merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
     return [
         {
             "network": name,

@@ -5,11 +5,13 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import ParquetDataset
 
+from isr_pipeline import weights
 from isr_pipeline.champion import Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import to_uint8
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.inference.predict import Predictor
 from isr_pipeline.networks import build_network
 from isr_pipeline.pipelines.evaluate.nodes import (
     BICUBIC,
@@ -23,6 +25,7 @@ from isr_pipeline.pipelines.evaluate.nodes import (
     summarise_scores,
 )
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline
+from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.quality.protocol import SCORES, score_picture
 from pipelines.conftest import evaluate_parameters
 
@@ -30,6 +33,7 @@ SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_block
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "train_loss": [0.1, 0.2], "val_loss": [0.3, 0.2], "seconds": [1.0, 1.0]}
 )
+SHIPPED = weights.FOLDER
 FACTS = {"best_epoch": 1, "loss": "mean_squared_error"}
 
 
@@ -182,6 +186,12 @@ def test_the_reports_training_figures_are_shown_where_the_run_has_them(world, sc
     assert shown(history, {"best_epoch": 1}) == [None, 0.9]  # as an older version left them
 
 
+@pytest.fixture(autouse=True)
+def no_shipped_weights(monkeypatch, tmp_path):
+    """They take their time."""
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "none")
+
+
 def chosen(world, network, scores, champion, pairs=None, **changes):
     return choose_champion(
         network,
@@ -200,6 +210,29 @@ def test_the_first_network_becomes_champion(world, fresh, scores):
     expected = of(scores, NETWORK).groupby("scale")["psnr_rgb"].mean()
     assert champion.record["score"] == pytest.approx(expected.mean())
     assert set(champion.record["psnr_rgb"]) == {"x2", "x4", "x6"}
+
+
+def test_the_packages_weights_are_scored_on_the_champions_pictures(
+    world, fresh, scores, caplog, monkeypatch
+):
+    monkeypatch.setattr(weights, "FOLDER", SHIPPED)
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        champion = chosen(world, fresh, scores, None)
+    noted = champion.record["shipped"]
+    assert {name: of_scale["model"] for name, of_scale in noted.items()} == dict.fromkeys(
+        ("x2", "x4", "x6"), "subpixel-small"
+    )
+    test = scored_pairs(world.pairs, "test")
+    pair = test[test["scale"] == 2].iloc[0]
+    low_res = world.pictures.picture(pair["photograph"], 2)
+    enlarged = Predictor(weights.load_network("subpixel-small", 2, "unsplash"), 2)
+    truth = world.pictures.picture(pair["photograph"], 1)
+    assert (test["scale"] == 2).sum() == 1
+    expected = psnr(truth, enlarged(low_res, truth.shape[:2]))
+    assert noted["x2"]["psnr_rgb"] == pytest.approx(expected)
+    assert f"x2 {expected:.2f} dB against {champion.record['psnr_rgb']['x2']:.2f} dB" in caplog.text
+    kept = chosen(world, fresh, scores, Champion("present", {**champion.record, "score": 99.0}))
+    assert kept.record["shipped"] == noted
 
 
 @pytest.mark.parametrize(("difference", "stays"), [(0.5, True), (-0.5, False), (0.0, True)])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from isr_pipeline import weights
 from isr_pipeline.champion import PIXELATED, Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, to_uint8
@@ -257,6 +258,9 @@ def choose_champion(
     there are test pictures, which the report's division has none of, the split `val` takes no title
     from anybody: it has chosen the network's epoch.
 
+    The weights that come with the package are scored beside it, and noted in its record, so that
+    whoever enlarges pictures gets the better ones.
+
     Returns:
         The champion, old or new.
 
@@ -288,16 +292,17 @@ def choose_champion(
         if math.isnan(score):
             raise ProjectError(f"the network has {COLLAPSED}; no champion can be chosen")
         logger.info("The first champion: %.2f dB", score)
-        return candidate
+        return _beside_shipped(candidate, chosen, pictures)
+    kept = Champion(present_champion.network, {**present_champion.record, "new": False})
     if parameters.split != "test" and "test" in set(pairs["split"]):
         logger.info("The champion stays: the title is won on the split test alone")
-        return Champion(present_champion.network, {**present_champion.record, "new": False})
+        return kept
     present = _score_on(present_champion, chosen, pictures, test_digest)
     if score > present:  # false for a collapsed network, whose score is not a number
         logger.info("A new champion: %.2f dB against %.2f dB", score, present)
-        return candidate
+        return _beside_shipped(candidate, chosen, pictures)
     logger.info("The champion stays: %.2f dB against this run's %.2f dB", present, score)
-    return Champion(present_champion.network, {**present_champion.record, "new": False})
+    return kept
 
 
 def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -355,16 +360,46 @@ def _score_on(
         return float("-inf")
     logger.info("The champion was judged on other pictures: scoring it on these")
     try:
-        values = [
-            (int(p.pair.scale), min(psnr(p.truth, p.sr), CEILING))
-            for p in _predictions(champion.network, chosen, pictures)
-        ]
+        return float(np.mean(list(_psnr_by_scale(champion.network, chosen, pictures).values())))
     except ProjectError as error:
         logger.info("The champion cannot be compared (%s)", error)
         return float("-inf")
-    return float(
-        pd.DataFrame(values, columns=["scale", "psnr"]).groupby("scale").mean().mean().iloc[0]
-    )
+
+
+def _psnr_by_scale(
+    network: Network, chosen: pd.DataFrame, pictures: PictureStore
+) -> dict[int, float]:
+    """Mean RGB PSNR over the pictures, in dB."""
+    values: dict[int, list[float]] = {}
+    for pair, _, truth, sr in _predictions(network, chosen, pictures):
+        values.setdefault(int(pair.scale), []).append(min(psnr(truth, sr), CEILING))
+    return {scale: float(np.mean(of_scale)) for scale, of_scale in values.items()}
+
+
+def _beside_shipped(champion: Champion, chosen: pd.DataFrame, pictures: PictureStore) -> Champion:
+    """The champion, with the scores of the package's weights on the same pictures in its record."""
+    from isr_pipeline.networks import load_keras_file
+
+    shipped: dict[str, Any] = {}
+    for name in champion.record["psnr_rgb"]:
+        scale = int(name.removeprefix("x"))
+        try:
+            card = weights.default(scale, champion.record["protocol"])
+            network = load_keras_file(card.path("network.keras"))
+        except ProjectError:  # there are none for it
+            continue
+        values = _psnr_by_scale(network, chosen[chosen["scale"] == scale], pictures)
+        shipped[name] = {"model": card.name, "psnr_rgb": values[scale]}
+    if shipped:
+        logger.info(
+            "The package's own weights on these pictures: %s",
+            ", ".join(
+                f"{name} {of_scale['psnr_rgb']:.2f} dB against {own:.2f} dB ({of_scale['model']})"
+                for name, own in champion.record["psnr_rgb"].items()
+                if (of_scale := shipped.get(name))
+            ),
+        )
+    return Champion(champion.network, {**champion.record, "shipped": shipped})
 
 
 def _input_as_it_is(
