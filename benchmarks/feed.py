@@ -11,6 +11,7 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -174,6 +175,8 @@ def prepare(
 ) -> tuple[PictureStore, pd.DataFrame]:
     """Store pictures and index their tiles as the pipelines do; the tiles of split `train`."""
     names = [name for name, _ in photographs]
+    if len(names) < 2:
+        sys.exit(f"needs two photographs of {2 * SIDE} pixels a side at least: name another folder")
 
     def pictures() -> Iterator[StoredPicture]:
         for name, original in photographs:

@@ -37,6 +37,7 @@ from isr_pipeline.inference.engines import open_engine, openvino_is_installed
 from isr_pipeline.inference.models import find_champion
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.machine import available_cores, describe_machine, load_average
+from isr_pipeline.pipelines.benchmark.models import label_of
 from isr_pipeline.quality.protocol import score_picture
 
 SCALE, SIZE, PICTURES = 2, (600, 400), 24
@@ -75,6 +76,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = arguments.models or default_models(arguments.degradation)
+        names = [label(model) for model in models]
+        if len(set(names)) < len(names):
+            sys.exit(f"two networks have one name ({', '.join(names)}): rename a file")
         everybody = contenders(models, arguments.degradation)
         if arguments.alone:
             (chosen,) = (c for c in everybody if c.name == arguments.alone)
@@ -153,7 +157,7 @@ def contenders(models: list[str], degradation: str) -> list[Contender]:
 
 def label(model: str) -> str:
     path = Path(model)
-    return path.parent.name if path.suffix == ".keras" else model
+    return label_of(path) if path.suffix == ".keras" else model
 
 
 def report_network() -> Enlarge:

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
@@ -199,7 +200,8 @@ class ProjectHooks:
         ):
             if name in pipeline.outputs() | pipeline.all_outputs() and name in catalog:
                 path = getattr(catalog[name], "_filepath", None)
-                if path is not None:
+                # Some have nothing to save: no network, no panels.
+                if path is not None and (_is_remote(catalog[name]) or Path(path).exists()):
                     places.append(f"  {name.replace('_', ' '):18} {path}")
         if "champion" in pipeline.all_outputs() and "champion" in catalog:
             places.append(f"  {'use it':18} isr upscale <picture> --model champion")
@@ -211,6 +213,11 @@ class ProjectHooks:
                 "runs",
                 "pipelines",
             )
+
+
+def _is_remote(entry: Any) -> bool:
+    """Whether a catalog entry's file is elsewhere than on this machine's disks."""
+    return getattr(entry, "_protocol", "file") != "file"
 
 
 def _parameters_of_nodes() -> set[str]:

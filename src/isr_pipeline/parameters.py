@@ -7,13 +7,19 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 def listed(value: Any) -> Any:
-    """One value, or several with spaces between, as the list that it means.
+    """One value, or several with spaces between, as the list that it means; each once.
 
     A comma on the command line begins the next parameter, so that lists cannot be written there.
     """
     if isinstance(value, str):
-        return [int(word) if word.isdigit() else word for word in value.split()]
+        value = [int(word) if word.isdigit() else word for word in value.split()]
+    if isinstance(value, list):
+        return list(dict.fromkeys(value)) if all(map(_is_plain, value)) else value
     return [value] if isinstance(value, int) else value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str)
 
 
 class Parameters(BaseModel):

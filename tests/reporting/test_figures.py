@@ -88,6 +88,23 @@ def test_crops_show_the_same_detail_of_every_column():
     assert detail.std() > 20
 
 
+def test_values_that_are_nothing_stand_beside_the_others():
+    trials = pd.DataFrame(
+        {
+            "trial": [0, 1, 2],
+            "state": ["complete"] * 3,
+            "val_psnr": [30.0, 31.0, 31.5],
+            "average": [0.99, None, None],
+        }
+    )
+    figure = draw_search_slices(trials, ["average"], ["average"])
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.99", "null"]
+    shown = sorted(y for points in axes.collections for _, y in points.get_offsets())
+    assert shown == [30.0, 31.0, 31.5]
+
+
 def test_a_search_without_any_figure_is_drawn_all_the_same():
     trials = pd.DataFrame(
         {"trial": [0, 1], "state": ["pruned", "fail"], "val_psnr": [None, None], "rate": [0.1, 1.0]}

@@ -144,6 +144,7 @@ def test_arrays_are_answered_by_arrays(served):
         ({"inputs": [[[0.5, 0.5, 1.5]]]}, "fractions must be in"),
         ({"dataframe_records": [{"photo": "x"}]}, 'has no "picture"'),
         ({"inputs": [], "params": {"scale": 5}}, "not by 5"),
+        ({"inputs": [], "params": {"scale": 1}}, "enlarges none"),
         ({"inputs": [[[1, 2], [3]]]}, ""),
         (b"{", ""),
     ],

@@ -147,6 +147,15 @@ def test_a_training_that_fails_ends_the_run_and_is_not_counted(world):
     assert trials["state"].tolist() == ["complete", "fail"] + ["complete"] * 5
 
 
+def test_present_parameters_whose_trial_failed_are_tried_again(world):
+    world.raise_at = {0: OSError("no space")}
+    with pytest.raises(OSError, match="no space"):
+        world.run(pruner="none")
+    trials = world.run(pruner="none")
+    assert trials["state"].tolist() == ["fail"] + ["complete"] * 6
+    assert trials.loc[1, list(SPACE)].tolist() == [0.001, 2, 8]
+
+
 def test_a_trial_that_ends_its_process_again_and_again_is_given_up(world, caplog):
     class Deadly(World):
         def fit(self, number, parameters, on_epoch):

@@ -17,7 +17,8 @@ PROTOCOLS = {
     "bicubic": "Small pictures by antialiased bicubic reduction (MATLAB's `imresize`), the field's "
     "protocol.",
     "unsplash": 'Small pictures as the Kaggle data set "Image Super Resolution - from Unsplash" '
-    "makes them: the cell means of its pixelated JPEG files. The input as it is are those files.",
+    "makes them: the cell means of its pixelated JPEG files. The input as it is are those files, "
+    "or the nearest neighbours where a set has none.",
     "realistic": "Small pictures by random blur, reduction, noise and JPEG with a fixed seed.",
     "jpeg70": "Small pictures by antialiased bicubic reduction, then a JPEG of quality 70.",
 }

@@ -229,8 +229,10 @@ def draw_search_slices(
     known = trials[trials["val_psnr"].notna()]
     for number, name in enumerate(parameters):
         axes = figure.add_subplot(1, len(parameters), number + 1)
-        words = not pd.api.types.is_numeric_dtype(known[name])
-        values = known[name].astype(str) if words else known[name]
+        values = known[name]
+        words = values.isna().any() or not pd.api.types.is_numeric_dtype(values)
+        if words:
+            values = values.astype(object).where(values.notna(), "null").astype(str)
         for state, marker in (("complete", "o"), ("pruned", "x")):
             rows = known["state"] == state
             points = axes.scatter(
@@ -242,7 +244,7 @@ def draw_search_slices(
                 marker=marker,
             )
         axes.set_title(name, fontsize=9)
-        if name in logarithmic and len(known):
+        if name in logarithmic and len(known) and not words:
             axes.set_xscale("log")
         axes.tick_params(axis="x", which="both", labelrotation=45, labelsize=7)
         if number == 0:

@@ -49,7 +49,7 @@ class _Network:
     # Without hints, which MLflow would take for the request's schema.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         try:
-            upscaler = self._upscaler(int((params or {})["scale"]))
+            upscaler = self._upscaler(int((params or {}).get("scale", 2)))
             pictures = _pictures(model_input)
             if isinstance(pictures, np.ndarray):
                 return self._arrays(pictures, upscaler)
@@ -60,6 +60,11 @@ class _Network:
     def _open(self, scale: int) -> "Upscaler":
         from isr_pipeline.inference.upscaler import Upscaler
 
+        if scale == 1:
+            raise ProjectError(
+                "this network takes pictures that were enlarged before, to the size of the result: "
+                "it enlarges none"
+            )
         return Upscaler(self._network, scale)
 
     def _encoded(self, text: Any, upscaler: "Upscaler") -> str:
@@ -105,9 +110,12 @@ def _pictures(request: Any) -> list[Any] | np.ndarray:
     """The encoded pictures of a request, or its array."""
     if hasattr(request, "columns") or isinstance(request, dict):
         if "picture" not in request:
-            raise ProjectError('the request has no "picture": see README, Serving')
+            raise ProjectError('the request has no "picture": give {"inputs": [<base64>]}')
         request = np.asarray(request["picture"])
-    array = np.asarray(request)
+    try:
+        array = np.asarray(request)
+    except ValueError:
+        raise ProjectError("the lists of an array must be equally long") from None
     if array.dtype.kind in "iuf":
         return array
     return list(array.ravel())

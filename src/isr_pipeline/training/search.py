@@ -121,7 +121,8 @@ def run_search(
     study.pruner = _pruner(tune)
     distributions = {key: _distribution(values) for key, values in tune.dimensions.items()}
     present = present_values(train, tune)
-    if present is not None and not study.trials:
+    failed = optuna.trial.TrialState.FAIL
+    if present is not None and all(trial.state == failed for trial in study.trials):
         study.enqueue_trial(present)
     started = time.monotonic()
     while True:

@@ -159,6 +159,53 @@ def test_real_triplets_are_scored_whole_and_against_the_file_itself(kaggle_folde
     assert found == pytest.approx(score_picture(truth, bicubic, 4)["psnr_rgb"])
 
 
+def test_a_partner_of_another_size_is_named(kaggle_folder, tmp_path):
+    folder = tmp_path / "turned"
+    shutil.copytree(kaggle_folder, folder)
+    file = folder / FOLDER / "low res" / "2_4.jpg"
+    Image.open(file).transpose(Image.Transpose.ROTATE_90).save(file)
+    wanted = r"'real': .*2_4\.jpg is 175x221; a partner of .* is 221x175 .* or 55x43 \(small\)"
+    with pytest.raises(ProjectError, match=wanted):
+        run({"real": folder}, protocols=["unsplash"], scales=[4])
+
+
+def test_a_network_that_is_called_like_a_baseline_is_scored_like_any(
+    standard_folder, network_file, tmp_path, monkeypatch
+):
+    shutil.copytree(network_file.parent, tmp_path / "bicubic")
+    monkeypatch.chdir(tmp_path / "bicubic")
+    result = run({"Set5": standard_folder}, ["network.keras"], protocols=["bicubic"])
+    network = picked(result.summary, kind="network", model="bicubic").iloc[0]
+    baseline = picked(result.summary, kind="baseline", model="bicubic").iloc[0]
+    assert baseline["gain_y"] == 0
+    assert network["gain_y"] == pytest.approx(network["psnr_y"] - baseline["psnr_y"])
+    assert network["parameters"] > 0
+
+
+def test_a_network_that_suits_nothing_is_named(network_file, shipped, network, caplog):
+    for word in (str(network_file), "subpixel-small_bicubic_x2", "subpixel-small"):
+        with pytest.raises(ProjectError, match=r"suits none of the protocols .* scales 3: leave"):
+            load_benchmark_models(None, parameters(models=[word], scales=[3]))
+    champion = Champion(network, {"protocol": "unsplash"})
+    assert load_benchmark_models(champion, parameters(models=["champion"], scales=[3])) == []
+    assert "The champion suits none" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("card.json", '{"training": 3}', r"card\.json: training: input should be"),
+        ("card.json", "{", r"card\.json: invalid json"),
+        ("trained_on.json", '{"a": 1}', r"trained_on\.json: input should be a valid array"),
+    ],
+)
+def test_an_odd_file_beside_a_network_is_named(network_file, tmp_path, file, text, problem):
+    shutil.copy(network_file, tmp_path / "network.keras")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ProjectError, match=problem):
+        load_benchmark_models(None, parameters(models=[str(tmp_path)]))
+
+
 def test_pictures_without_a_partner_are_left_out_where_others_have_one(kaggle_folder, tmp_path):
     folder = tmp_path / "partial"
     shutil.copytree(kaggle_folder, folder)
@@ -337,7 +384,13 @@ def test_lists_can_be_written_with_spaces():
     assert (chosen.scales, chosen.protocols) == ([2, 4], ["jpeg70"])
     assert chosen.models == ["champion", "a/b.keras"]
     assert parameters(scales=3).scales == [3]
-    for wrong in ({"scales": "1"}, {"protocols": "bicubic report"}, {"keep_as": "../up"}):
+    assert parameters(scales="2 2 4").scales == [2, 4]
+    for wrong in (
+        {"scales": "1"},
+        {"protocols": "bicubic report"},
+        {"keep_as": "../up"},
+        {"keep_as": "ablation"},
+    ):
         with pytest.raises(ValidationError):
             parameters(**wrong)
 

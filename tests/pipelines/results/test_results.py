@@ -151,6 +151,17 @@ def test_plots_show_measured_and_quoted_figures_apart():
     assert "Rows in italics are quoted" in page
 
 
+def test_rows_that_do_not_compare_are_refused():
+    fewer = kept(other=[row("baseline", "bicubic", 34.66, pictures=4)])
+    with pytest.raises(ProjectError, match=r"Set5 x2 \(bicubic\) was measured on different"):
+        joined({**BICUBIC, **fewer})
+    smaller = kept(other=[network("subpixel-tiny", 36.9, output_size="640x360")])
+    with pytest.raises(ProjectError, match="outputs of 1280x720 and 640x360"):
+        joined({**BICUBIC, **smaller})
+    results, _ = joined(smaller)
+    assert results.set_index("model").loc["SRCNN", "multiply_adds_g"] == 53 / 4
+
+
 def test_what_is_missing_is_said():
     with pytest.raises(ProjectError, match="no benchmark: run kedro run --pipelines=benchmark"):
         joined({})

@@ -230,6 +230,9 @@ def test_the_best_complete_trial_is_written_in_the_types_of_train():
         "present_val_psnr": 30.0,
     }
     assert "The parameters before: 30.00 dB" in text
+    failed = trials.assign(trial=[1, 2, 3]).astype({"average": object})
+    failed = pd.concat([failed.iloc[2:].assign(trial=0, state="fail"), failed], ignore_index=True)
+    assert "before: 30.00 dB" in choose_best(failed, train_parameters(average=0.9), tune)[0]
 
 
 def test_without_a_complete_trial_there_is_no_best():

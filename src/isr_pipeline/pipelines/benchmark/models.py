@@ -1,11 +1,12 @@
 """Which networks take part, where they come from, and what trained them."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from isr_pipeline import weights
 from isr_pipeline.champion import Champion
@@ -13,6 +14,8 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import Network, fold, load_keras_file, scales_of
 
 logger = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
 
 CHAMPION, SHIPPED = "champion", "shipped"
 TRAINED_FOR = {"jpeg70": "realistic"}
@@ -67,12 +70,25 @@ def open_models(
         scales: of the benchmark.
 
     Raises:
-        ProjectError: for a word that names nothing. No champion and no shipped weights at all are
-            no error: a project begins without.
+        ProjectError: for a word that names nothing, or nothing that suits. No champion and no
+            shipped weights at all are no error: a project begins without.
     """
     models: list[BenchmarkModel] = []
     for word in words:
-        for model in _named(word, champion, protocols, scales):
+        suiting = [
+            model
+            for model in _named(word, champion, protocols, scales)
+            if any(model.suits(protocol, scale) for protocol in protocols for scale in scales)
+        ]
+        if not suiting and word not in (CHAMPION, SHIPPED):
+            raise ProjectError(
+                f"benchmark.models: '{word}' suits none of the protocols {' '.join(protocols)} at "
+                f"any of the scales {' '.join(map(str, scales))}: leave it out, or change "
+                "benchmark.protocols or benchmark.scales"
+            )
+        if not suiting and word == CHAMPION and champion is not None:
+            logger.warning("The champion suits none of the protocols and scales: it is left out")
+        for model in suiting:
             namesakes = [other.shipped for other in models if other.label == model.label]
             if model.shipped is not None and model.shipped in namesakes:
                 continue  # named twice
@@ -139,21 +155,54 @@ def _from_card(card: weights.Card, chosen: bool) -> BenchmarkModel:
 
 def _from_file(path: Path) -> BenchmarkModel:
     """A `.keras` file, with what a `card.json` or `trained_on.json` beside it says."""
-    card = _json_beside(path, "card.json") or {}
+    card = _beside(path, "card.json", _Card, _Card())
     return BenchmarkModel(
-        label=path.parent.name if path.stem == "network" else path.stem,
+        label=label_of(path),
         network=fold(load_keras_file(path)),
-        degradation=str(card.get("degradation", "")),
+        degradation=card.degradation,
         anywhere=True,
-        trained_on=frozenset(_json_beside(path, "trained_on.json") or []),
-        training=card.get("training", {}),
+        trained_on=frozenset(_beside(path, "trained_on.json", list[str], [])),
+        training=card.training.model_dump(exclude_none=True),
         shipped=None,
     )
 
 
-def _json_beside(path: Path, name: str) -> Any:
-    beside = path.with_name(name)
-    return json.loads(beside.read_text()) if beside.is_file() else None
+class _Training(BaseModel):
+    """What a card may say of a training."""
+
+    data: str | None = None
+    command: str | None = None
+    seconds: float | None = None
+    machine: str | None = None
+
+
+class _Card(BaseModel):
+    degradation: str = ""
+    training: _Training = _Training()
+
+
+def label_of(path: Path) -> str:
+    """What a file of a network is called: itself, or `network.keras` as its folder."""
+    return path.resolve().parent.name if path.stem == "network" else path.stem
+
+
+def _beside(path: Path, name: str, kind: type[Kind], without: Kind) -> Kind:
+    """A JSON file beside a network, or what stands for none.
+
+    Raises:
+        ProjectError: when it holds something else.
+    """
+    file = path.with_name(name)
+    if not file.is_file():
+        return without
+    try:
+        return TypeAdapter(kind).validate_json(file.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise ProjectError(
+            f"{file}: {place}{': ' if place else ''}{problem['msg'].lower()}; mend it or remove it"
+        ) from None
 
 
 def with_what_came_before(training: dict[str, Any]) -> dict[str, Any]:

@@ -426,7 +426,8 @@ def _measure_into(
 
 def _with_gains(scores: pd.DataFrame) -> pd.DataFrame:
     keys = [*TABLE, "photograph"]
-    bicubic = scores[scores["model"] == BICUBIC].set_index(keys)[["psnr_y", "psnr_rgb"]]
+    bicubic = scores[(scores["kind"] == BASELINE) & (scores["model"] == BICUBIC)]
+    bicubic = bicubic.set_index(keys)[["psnr_y", "psnr_rgb"]]
     joined = scores.join(bicubic, on=keys, rsuffix="_of_bicubic")
     return scores.assign(
         gain_y=joined["psnr_y"] - joined["psnr_y_of_bicubic"],

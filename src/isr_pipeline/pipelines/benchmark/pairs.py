@@ -82,8 +82,9 @@ def open_pair(
     truth = _read(test_set, photograph, 1)
     if min(truth.shape[:2]) < 11 + 3 * scale:  # SSIM's window within both borders, and the crop
         raise ProjectError(
-            f"{_path(test_set, photograph, 1)} is {truth.shape[1]}x{truth.shape[0]}: "
-            f"too small to be scored at scale {scale}; remove it from the set"
+            f"benchmark set '{test_set.name}': {_path(test_set, photograph, 1)} is "
+            f"{truth.shape[1]}x{truth.shape[0]}: too small to be scored at scale {scale}; remove "
+            "it from the set"
         )
     own = _path(test_set, photograph, scale) if _brings(test_set, protocol, scale) else None
     if protocol == "unsplash":
@@ -92,6 +93,13 @@ def open_pair(
         if pixelated is not None and pixelated.shape == truth.shape:
             low_res = block_mean(pixelated, scale)
             return BenchmarkPair(photograph, scale, low_res, truth, pixelated)
+        small = (truth.shape[0] // scale, truth.shape[1] // scale)
+        if low_res.shape[:2] != small:
+            raise ProjectError(
+                f"benchmark set '{test_set.name}': {own} is {low_res.shape[1]}x{low_res.shape[0]}; "
+                f"a partner of {_path(test_set, photograph, 1)} is {truth.shape[1]}x"
+                f"{truth.shape[0]} (pixelated) or {small[1]}x{small[0]} (small): remove it"
+            )
         return BenchmarkPair(photograph, scale, low_res, truth, _nearest(low_res, truth))
     height, width = (length // scale * scale for length in truth.shape[:2])
     truth = truth[:height, :width]

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from isr_pipeline.parameters import Parameters, listed
 
+ABLATION = "ablation"
+"""What `docs/results` has beside benchmarks."""
 Protocol = Literal["bicubic", "unsplash", "realistic", "jpeg70"]
 
 
@@ -60,6 +62,13 @@ class BenchmarkParameters(Parameters):
     panels: int = Field(ge=1)
     timing: TimingParameters
     keep_as: str | None = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+    @field_validator("keep_as")
+    @classmethod
+    def _is_no_other_table(cls, value: str | None) -> str | None:
+        if value == ABLATION:
+            raise ValueError("that is the name of another table: choose another")
+        return value
 
 
 class LiteratureRow(Parameters):

@@ -9,13 +9,18 @@ from matplotlib.figure import Figure
 
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.pipelines.benchmark.literature import with_literature
-from isr_pipeline.pipelines.benchmark.parameters import LiteratureParameters
-from isr_pipeline.reporting.benchmark import benchmark_markdown, draw_cost_plots, markdown_table
+from isr_pipeline.pipelines.benchmark.literature import SIZE, with_literature
+from isr_pipeline.pipelines.benchmark.parameters import ABLATION, LiteratureParameters
+from isr_pipeline.reporting.benchmark import (
+    NETWORK,
+    QUOTED,
+    benchmark_markdown,
+    draw_cost_plots,
+    markdown_table,
+)
 
 logger = logging.getLogger(__name__)
 
-ABLATION = "ablation"
 ABLATION_COLUMNS = ("variant", "command", "seconds", "machine", "val_psnr_db")
 ROW = ["protocol", "set", "scale", "kind", "model", "trained_against", "self_ensemble"]
 HEAD = """# Results
@@ -37,7 +42,7 @@ def join_measurements(
     A row that stands in several files, such as bicubic's, is taken from the last by name.
 
     Raises:
-        ProjectError: when there is no benchmark, or a table lacks a column.
+        ProjectError: when there is no benchmark, a table lacks a column, or rows do not compare.
     """
     tables = {name: load() for name, load in sorted(kept_measurements.items())}
     ablation = tables.pop(ABLATION, pd.DataFrame(columns=list(ABLATION_COLUMNS)))
@@ -51,7 +56,9 @@ def join_measurements(
         _check(name, table, ROW)
     joined = pd.concat(tables.values(), ignore_index=True)
     joined["trained_against"] = joined["trained_against"].fillna("")
-    return with_literature(joined.drop_duplicates(ROW, keep="last"), literature), ablation
+    joined = joined.drop_duplicates(ROW, keep="last")
+    _check_pictures(joined)
+    return with_literature(joined, literature, _output_size(joined)), ablation
 
 
 def score_weights(results: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -117,6 +124,31 @@ def write_results(results: pd.DataFrame, ablation: pd.DataFrame) -> str:
             + "\n"
         )
     return "\n".join(parts)
+
+
+def _check_pictures(joined: pd.DataFrame) -> None:
+    """Refuse rows of one table that are of different pictures."""
+    measured = joined[joined["kind"] != QUOTED]
+    counts = measured.groupby(["protocol", "set", "scale"])["pictures"].nunique()
+    for protocol, test_set, scale in counts[counts > 1].index:
+        raise ProjectError(
+            f"docs/results: {test_set} x{scale} ({protocol}) was measured on different numbers of "
+            "pictures, as networks have seen some of them: measure all networks in one benchmark"
+        )
+
+
+def _output_size(joined: pd.DataFrame) -> str:
+    """Of the output that multiply-adds are given for, where the literature stands beside them."""
+    if "output_size" not in joined:
+        return SIZE
+    networks = (joined["kind"] == NETWORK) & (joined["protocol"] == "bicubic")
+    sizes = joined.loc[networks, "output_size"].dropna().unique()
+    if len(sizes) > 1:
+        raise ProjectError(
+            f"docs/results: networks were measured for outputs of {' and '.join(sizes)}: measure "
+            "all with one benchmark.timing"
+        )
+    return str(sizes[0]) if len(sizes) else SIZE
 
 
 def _check(name: str, table: pd.DataFrame, columns: list[str] | tuple[str, ...]) -> None:

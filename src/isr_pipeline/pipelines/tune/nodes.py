@@ -112,11 +112,13 @@ def choose_best(
     }
     present = present_values(train, tune)
     note = ""
-    if present is not None and trials.loc[0, "state"] == "complete":
-        same = all(_plain(trials.loc[0, key], key, tune) == v for key, v in present.items())
-        if same:
-            figures["present_val_psnr"] = float(trials.loc[0, "val_psnr"])
+    for trial in complete.to_dict("records"):
+        if present is not None and all(
+            _plain(trial[key], key, tune) == value for key, value in present.items()
+        ):
+            figures["present_val_psnr"] = float(trial["val_psnr"])
             note = f" The parameters before: {figures['present_val_psnr']:.2f} dB."
+            break
     nested: dict[str, Any] = {}
     for key, value in chosen.items():
         *groups, last = key.split(".")
