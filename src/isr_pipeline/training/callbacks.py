@@ -102,6 +102,26 @@ class SaveState(keras.callbacks.Callback):
         self.checkpoints.save_state(self.model, state)
 
 
+class Reseed(keras.callbacks.Callback):
+    """Let the random numbers of an epoch depend on seed and epoch alone.
+
+    For PyTorch, which draws dropout from a state of its own, that is in no model's weights or
+    seeds, and with which Keras draws when it begins to read batches.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if batch == 0:
+            keras.utils.set_random_seed((self.seed + 100_003 * self._epoch) % 2**32)
+
+
 class StopWhenDiverged(keras.callbacks.Callback):
     """Stop after an epoch whose loss is not finite: no later one would be."""
 

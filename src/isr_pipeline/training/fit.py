@@ -17,6 +17,7 @@ from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.storage.tiles import digest_tiles
 from isr_pipeline.training.callbacks import (
     Recorder,
+    Reseed,
     SaveBest,
     SaveState,
     StopWhenDiverged,
@@ -121,6 +122,8 @@ def fit_network(
         recorder = Recorder(on_epoch)
         best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
         callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
+        if keras.backend.backend() == "torch":
+            callbacks.append(Reseed(parameters.seed))
         callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
         done, ended = 0, False
         if parameters.resume:
