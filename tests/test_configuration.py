@@ -69,6 +69,19 @@ def test_another_start_than_the_recipes_can_be_named():
     }
 
 
+def test_parameters_of_groups_are_read_too(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "catalog.yml").write_text("a: {type: '${runtime_params:mine.kind}'}")
+    own = ConfigLoader(
+        str(tmp_path),
+        base_env="base",
+        default_run_env="base",
+        runtime_params={"mine": {"kind": "text.TextDataset"}},
+    )
+    assert own["catalog"] == {"a": {"type": "text.TextDataset"}}
+    assert own.read == {"mine"}
+
+
 def one_line(capsys, function):
     try:
         function()

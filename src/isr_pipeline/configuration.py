@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
+from omegaconf.errors import InterpolationResolutionError
 
 from isr_pipeline.errors import ProjectError
 
@@ -78,19 +79,25 @@ class ConfigLoader(OmegaConfigLoader):
                 yield from below(key, value)
 
     def _get_runtime_value(self, variable: str, *default: Any) -> Any:
-        self.read.add(variable)
-        if not default and variable not in (self.runtime_params or {}):
+        self.read.add(variable.split(".")[0])
+        try:
+            return super()._get_runtime_value(variable, *default)
+        except InterpolationResolutionError:
             raise ProjectError(
                 f"--env={self.env or self.default_run_env} needs the parameter '{variable}': "
                 f"--params={variable}=<value>"
-            )
-        return super()._get_runtime_value(variable, *default)
+            ) from None
 
     def _get_globals_value(self, variable: str, *default: Any) -> Any:
-        known, found = self._globals, ""
-        for part in [] if default else variable.split("."):
-            if not isinstance(known, dict) or part not in known:
-                there = ", ".join(known) if isinstance(known, dict) else "nothing"
-                raise ProjectError(f"globals.yml has no {found}{part}: there are {there}")
-            known, found = known[part], f"{found}{part}."
-        return super()._get_globals_value(variable, *default)
+        try:
+            return super()._get_globals_value(variable, *default)
+        except InterpolationResolutionError:
+            known, found = self._globals, ""
+            for part in variable.split("."):
+                if not isinstance(known, dict) or part not in known:
+                    there = ", ".join(known) if isinstance(known, dict) else "nothing"
+                    raise ProjectError(
+                        f"globals.yml has no {found}{part}: there are {there}"
+                    ) from None
+                known, found = known[part], f"{found}{part}."
+            raise
