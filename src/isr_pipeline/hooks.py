@@ -21,6 +21,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from isr_pipeline import tracking
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference.models import champion_of
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
 
@@ -203,8 +204,8 @@ class ProjectHooks:
                 # Some have nothing to save: no network, no panels.
                 if path is not None and (_is_remote(catalog[name]) or Path(path).exists()):
                     places.append(f"  {name.replace('_', ' '):18} {path}")
-        if "champion" in pipeline.all_outputs() and "champion" in catalog:
-            places.append(f"  {'use it':18} isr upscale <picture> --model champion")
+                if name == "champion" and path is not None:
+                    places += _how_to_use(Path(path))
         if places:
             logger.info(
                 "Where to look next:\n%s\n  %-18s make ui (or: kedro mlflow ui)\n"
@@ -213,6 +214,14 @@ class ProjectHooks:
                 "runs",
                 "pipelines",
             )
+
+
+def _how_to_use(champion: Path) -> list[str]:
+    """The command that enlarges pictures with a project's champion, if it can."""
+    environment = champion.parent.name
+    if champion_of(champion.parents[3], environment) is None:
+        return []
+    return [f"  {'use it':18} isr upscale <picture> --model champion:{environment}"]
 
 
 def _is_remote(entry: Any) -> bool:

@@ -28,6 +28,7 @@ def test_the_screen_is_ours_alone(run_project):
     assert not [line for line in lines if any(word in line for word in foreign)]
     assert re.search(r"x2\s+network", run_project.run.stderr)
     assert "Where to look next" in run_project.run.stderr
+    assert "isr upscale <picture> --model champion:test" in run_project.run.stderr
     assert str(run_project.path("08_reporting", "comparison_panels.png")) in run_project.run.stderr
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from inference.doubles import write_card, write_champion
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.models import choose, table
+from isr_pipeline.inference.models import champion_of, choose, table
 
 
 def test_without_anything_the_error_says_what_to_do(no_weights):
@@ -103,6 +103,8 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
         ("champion:real", "x2 x4", "realistic"),
     ]
     assert choose("champion:older", 2, "unsplash", folder).model == older
+    assert champion_of(folder, "older").model == older
+    assert champion_of(folder, "report") is None
     with pytest.raises(ProjectError, match=r"no champion for scale 4 in .*older"):
         choose("champion:older", 4, None, folder)
 

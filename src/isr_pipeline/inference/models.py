@@ -127,6 +127,11 @@ def find_champion(
     return next(iter(suiting + able), None)
 
 
+def champion_of(folder: Path, environment: str) -> Source | None:
+    """The champion of one environment of a project, if it can enlarge."""
+    return next((s for s in _champions(folder) if s.environment == environment), None)
+
+
 def champions(folder: Path) -> list[tuple[Source, list[int]]]:
     """A project's champions, the one crowned last first, and the scales that it is chosen for."""
     found, taken = [], set()
