@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.weights import DEGRADATIONS
 
 FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
 PICTURE = click.Path(path_type=Path)
@@ -51,7 +52,7 @@ def _network_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--degradation",
             "-d",
-            type=click.Choice(["realistic", "bicubic", "unsplash"]),
+            type=click.Choice(DEGRADATIONS),
             help="what the network was trained against [realistic, or what --model is for]",
         ),
         click.option(

@@ -14,12 +14,8 @@ def listed(value: Any) -> Any:
     if isinstance(value, str):
         value = [int(word) if word.isdigit() else word for word in value.split()]
     if isinstance(value, list):
-        return list(dict.fromkeys(value)) if all(map(_is_plain, value)) else value
+        return [item for number, item in enumerate(value) if item not in value[:number]]
     return [value] if isinstance(value, int) else value
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, int | float | str)
 
 
 class Parameters(BaseModel):

@@ -56,7 +56,6 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
     """
     from isr_pipeline import weights
 
-    weights.check_choice(scale, degradation)
     wanted = degradation or weights.REALISTIC
     if model is None:
         champion = find_champion(folder, scale, wanted)

@@ -282,10 +282,11 @@ class SelfEnsemble:
 def _open(
     model: Any, scale: int, degradation: str | None, engine: Any, precision: Any
 ) -> tuple[Enlarger, str, str]:
+    meant = degradation or REALISTIC
     if hasattr(model, "halo"):  # an engine
         if model.scale != scale:
             raise ProjectError(f"the engine enlarges by {model.scale}, not by {scale}")
-        return model, getattr(model, "name", "an engine"), degradation or REALISTIC
+        return model, getattr(model, "name", "an engine"), meant
     from isr_pipeline.inference.engines import open_engine
     from isr_pipeline.inference.models import choose
 
@@ -293,10 +294,9 @@ def _open(
         source = choose(model, scale, degradation, Path.cwd())
         opened = open_engine(source.model, scale, engine, precision)
         text = f"{source.description}; {opened.name}, {opened.precision}"
-        return opened, text, source.degradation or degradation or REALISTIC
+        return opened, text, source.degradation or meant
     opened = open_engine(model, scale, engine, precision)
-    description = f"{model.name}; {opened.name}, {opened.precision}"
-    return opened, description, degradation or REALISTIC
+    return opened, f"{model.name}; {opened.name}, {opened.precision}", meant
 
 
 def _check(image: Array) -> None:

@@ -130,24 +130,22 @@ HEADERS = {
 
 def available_networks(folder: Path) -> list[dict[str, Any]]:
     """What can be chosen: `network`, `degradation`, `scales` and a `label` each, the best first."""
-    # Sets of one scale each are one choice.
-    merged: dict[tuple[str, str], set[int]] = {}
-    beaten = []
+    own: list[tuple[str, str, list[int]]] = []
+    beaten: list[tuple[str, str, list[int]]] = []
     for champion, scales in champions(folder):
-        if all(better_shipped(champion, scale) for scale in scales):
-            beaten.append((champion, scales))
-        else:
-            merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
+        is_beaten = all(better_shipped(champion, scale) for scale in scales)
+        (beaten if is_beaten else own).append((CHAMPION, str(champion.degradation), scales))
     order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
     cards = sorted(
         weights.available(),
         # Pictures from the wild come first: they are what people drop.
         key=lambda card: (card.degradation != "realistic", order.get(card.name, len(order))),
     )
-    for card in cards:
-        merged.setdefault((card.name, card.degradation), set()).update(card.scales)
-    for champion, scales in beaten:
-        merged.setdefault((CHAMPION, str(champion.degradation)), set()).update(scales)
+    shipped = [(card.name, card.degradation, card.scales) for card in cards]
+    # Sets of one scale each are one choice.
+    merged: dict[tuple[str, str], set[int]] = {}
+    for name, degradation, scales in [*own, *shipped, *beaten]:
+        merged.setdefault((name, degradation), set()).update(scales)
     return [
         {
             "network": name,

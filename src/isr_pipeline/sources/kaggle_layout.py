@@ -25,7 +25,28 @@ from isr_pipeline.storage.atomic import replace_folder
 
 FOLDER = "Image Super Resolution - Unsplash"
 CSV_NAME = "image_data.csv"
+Size = tuple[int, int]
 _LOW_RES_NAME = re.compile(r"^(?P<stem>.+)_(?P<scale>[2-9]|[1-9][0-9])\.[A-Za-z0-9]+$")
+
+
+def foreign_partner(path: str, size: Size, original: str, original_size: Size, scale: int) -> str:
+    """Why a file is no partner of an original, by its size; empty when it may be one.
+
+    Args:
+        path: of the file.
+        size: its height and width.
+        original: path of the original.
+        original_size: its height and width.
+        scale: of the pair.
+    """
+    height, width = original_size
+    small = (height // scale, width // scale)
+    if size in (original_size, small):
+        return ""
+    return (
+        f"{path} is {size[1]}x{size[0]}; a partner of {original} is {width}x{height} (pixelated) "
+        f"or {small[1]}x{small[0]} (small)"
+    )
 
 
 def find_layout(folder: Path) -> Path | None:

@@ -134,8 +134,7 @@ def find(name: str, scale: int | None, degradation: str | None) -> Card:
     able = [card for card in namesakes if scale is None or scale in card.scales]
     degradations = {card.degradation for card in able}
     if degradation is None:
-        only = next(iter(degradations)) if len(degradations) == 1 else REALISTIC
-        degradation = REALISTIC if REALISTIC in degradations else only
+        degradation = next(iter(degradations)) if len(degradations) == 1 else REALISTIC
     fitting = [card for card in able if card.degradation == degradation]
     if len(fitting) == 1:
         return fitting[0]
@@ -186,9 +185,8 @@ def default(scale: int, degradation: str) -> Card:
     fitting = [card for card in available() if card.degradation == degradation]
     there = _described(fitting or available())
     raise ProjectError(
-        f"no shipped weights for {degradation} at scale {scale}: there are those {there}"
-        if there
-        else f"no shipped weights for {degradation} at scale {scale}: there are none"
+        f"no shipped weights for {degradation} at scale {scale}: "
+        f"there are {f'those {there}' if there else 'none'}"
     )
 
 

@@ -215,8 +215,7 @@ def summarise_benchmark(
     table[measured] = table[measured].astype(object)
     table.loc[eightfold, measured] = None  # not measured: only the plain network was
     table["command"], table["machine"] = command_line(), describe_machine()
-    size = f"{parameters.timing.width}x{parameters.timing.height}"
-    table = with_literature(table, literature, size)
+    table = with_literature(table, literature, parameters.timing.output_size)
     logger.info("Benchmark:\n%s", _for_terminal(table))
     return table, {"benchmark": _metrics(table)}
 
@@ -381,7 +380,7 @@ def _describe(model: BenchmarkModel, scale: int, timing: TimingParameters) -> di
         "trained_against": model.degradation,
         "scale": scale,
         "parameters": at_scale(model.network, scale).count_params(),
-        "output_size": f"{timing.width}x{timing.height}",
+        "output_size": timing.output_size,
         "multiply_adds_g": per_pixel * timing.width * timing.height / 1e9,
         **{f"training_{name}": model.training.get(name) for name in TRAINING},
     }

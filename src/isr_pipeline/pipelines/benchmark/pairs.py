@@ -12,6 +12,7 @@ from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.degradations import block_mean, degrade, encode_jpeg
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.sources.benchmark import BenchmarkSet
+from isr_pipeline.sources.kaggle_layout import foreign_partner
 
 INPUT, BICUBIC, LANCZOS = "input as it is", "bicubic", "Lanczos"
 
@@ -93,13 +94,10 @@ def open_pair(
         if pixelated is not None and pixelated.shape == truth.shape:
             low_res = block_mean(pixelated, scale)
             return BenchmarkPair(photograph, scale, low_res, truth, pixelated)
-        small = (truth.shape[0] // scale, truth.shape[1] // scale)
-        if low_res.shape[:2] != small:
-            raise ProjectError(
-                f"benchmark set '{test_set.name}': {own} is {low_res.shape[1]}x{low_res.shape[0]}; "
-                f"a partner of {_path(test_set, photograph, 1)} is {truth.shape[1]}x"
-                f"{truth.shape[0]} (pixelated) or {small[1]}x{small[0]} (small): remove it"
-            )
+        original = str(_path(test_set, photograph, 1))
+        reason = foreign_partner(str(own), low_res.shape[:2], original, truth.shape[:2], scale)
+        if reason:
+            raise ProjectError(f"benchmark set '{test_set.name}': {reason}: remove it")
         return BenchmarkPair(photograph, scale, low_res, truth, _nearest(low_res, truth))
     height, width = (length // scale * scale for length in truth.shape[:2])
     truth = truth[:height, :width]

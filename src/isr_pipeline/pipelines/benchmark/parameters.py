@@ -31,6 +31,11 @@ class TimingParameters(Parameters):
     rounds: int = Field(ge=1)
     together: int = Field(ge=1)
 
+    @property
+    def output_size(self) -> str:
+        """Of the enlarged picture, as tables have it: `1280x720`."""
+        return f"{self.width}x{self.height}"
+
 
 class BenchmarkParameters(Parameters):
     """What is compared, on which pictures and how.

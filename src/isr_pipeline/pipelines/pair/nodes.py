@@ -23,6 +23,7 @@ from isr_pipeline.pipelines.pair.split import split_by_photograph, split_rows
 from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.sources.collection import PhotoCollection
+from isr_pipeline.sources.kaggle_layout import foreign_partner
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStream, StoredPicture
 
@@ -239,14 +240,8 @@ def _partner(partner: Any, original: Any, scale: int) -> dict[str, Any]:
         return found | {"status": f"partner_{partner.status}", "reason": partner.reason}
     size = (int(partner.height), int(partner.width))
     expected = (int(original.height), int(original.width))
-    small = (expected[0] // scale, expected[1] // scale)
-    if size not in (expected, small):
-        return found | {
-            "status": "foreign",
-            "reason": f"{partner.path} is {size[1]}x{size[0]}; a partner of {original.path} is "
-            f"{expected[1]}x{expected[0]} (pixelated) or {small[1]}x{small[0]} (small)",
-        }
-    return found
+    reason = foreign_partner(partner.path, size, original.path, expected, scale)
+    return found | {"status": "foreign", "reason": reason} if reason else found
 
 
 def _agreement(

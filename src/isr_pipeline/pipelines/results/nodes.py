@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.pipelines.benchmark.literature import SIZE, with_literature
+from isr_pipeline.pipelines.benchmark.literature import SIZE, TABLE, with_literature
 from isr_pipeline.pipelines.benchmark.parameters import ABLATION, LiteratureParameters
 from isr_pipeline.reporting.benchmark import (
     NETWORK,
@@ -22,7 +22,7 @@ from isr_pipeline.reporting.benchmark import (
 logger = logging.getLogger(__name__)
 
 ABLATION_COLUMNS = ("variant", "command", "seconds", "machine", "val_psnr_db")
-ROW = ["protocol", "set", "scale", "kind", "model", "trained_against", "self_ensemble"]
+ROW = [*TABLE, "kind", "model", "trained_against", "self_ensemble"]
 HEAD = """# Results
 
 Written by `kedro run --pipelines=results` from the measurements in [`results/`](results): do not
@@ -129,7 +129,7 @@ def write_results(results: pd.DataFrame, ablation: pd.DataFrame) -> str:
 def _check_pictures(joined: pd.DataFrame) -> None:
     """Refuse rows of one table that are of different pictures."""
     measured = joined[joined["kind"] != QUOTED]
-    counts = measured.groupby(["protocol", "set", "scale"])["pictures"].nunique()
+    counts = measured.groupby(TABLE)["pictures"].nunique()
     for protocol, test_set, scale in counts[counts > 1].index:
         raise ProjectError(
             f"docs/results: {test_set} x{scale} ({protocol}) was measured on different numbers of "
