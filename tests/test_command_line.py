@@ -132,6 +132,27 @@ print(heavy & set(sys.modules) or "lean")
     assert process.stdout.strip() == "lean", process.stdout + process.stderr
 
 
+@pytest.mark.parametrize("redirection", ["2>&-", "2>&1 | true"])
+def test_a_closed_standard_error_costs_no_picture(isr, redirection):
+    from conftest import PROJECT
+
+    code = (
+        "import sys; from isr_pipeline import command_line as c; "
+        "from isr_pipeline.inference import engines; from inference.doubles import LocalEngine; "
+        "engines.open_engine = lambda *a: LocalEngine(); sys.exit(c.main())"
+    )
+    shell = f"{{ '{sys.executable}' -c '{code}' upscale photos -o out; echo $? > code; }}"
+    subprocess.run(
+        f"{shell} {redirection}",
+        shell=True,
+        cwd=isr.folder,
+        env={"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT / 'tests'}", "PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+    assert (isr.folder / "code").read_text() == "0\n"
+    assert Image.open(isr.folder / "out/one.jpg").size == (60, 40)
+
+
 def test_a_port_that_is_none_and_a_limit_of_nothing_are_usage_errors(isr):
     for arguments, words in (
         (("--port", "70000"), "70000 is not in the range 1<=x<=65535"),

@@ -3,6 +3,7 @@
 Nothing heavy is imported before it is needed: the first picture is to be out in seconds.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.terminal import say
 from isr_pipeline.weights import DEGRADATIONS
 
 FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
@@ -21,11 +23,18 @@ class _Group(click.Group):
     """Shows errors that a person can mend as one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stderr is None:  # closed: what is opened next would be taken for it
+            sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
         try:
             return super().invoke(ctx)
         except ProjectError as error:
-            print(f"Error: {error}", file=sys.stderr)
+            say(f"Error: {error}")
             ctx.exit(1)
+        finally:
+            try:
+                sys.stderr.flush()
+            except OSError:  # nobody reads it any more, which is not this program's failure
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,23 +121,24 @@ def upscale(
     **network: Any,
 ) -> None:
     """Enlarge PICTURES: files, or folders with everything in them."""
-    from isr_pipeline.inference.batch import plan, shown, upscale_files
+    from isr_pipeline.inference.batch import mark_results, plan, shown, upscale_files
     from isr_pipeline.inference.upscaler import Upscaler
 
     tasks = plan(pictures, output, file_format and file_format.upper())
     upscaler = Upscaler(**network)
-    click.echo(f"x{upscaler.scale} with {upscaler.description}", err=True)
+    say(f"x{upscaler.scale} with {upscaler.description}")
+    mark_results(pictures, output)
     try:
         batch = upscale_files(tasks, upscaler, overwrite)
     except KeyboardInterrupt:
-        click.echo("Stopped. The same command goes on where this one ended.", err=True)
+        say("Stopped. The same command goes on where this one ended.")
         sys.exit(130)
-    click.echo(f"{batch.summary()}: {shown(output)}", err=True)
+    say(f"{batch.summary()}: {shown(output)}")
     if batch.failed:
         # Each was named when it failed; in a long batch that has scrolled away.
-        click.echo("Failed:", err=True)
+        say("Failed:")
         for outcome in batch.failed:
-            click.echo(f"  {shown(outcome.source)}: {outcome.reason}", err=True)
+            say(f"  {shown(outcome.source)}: {outcome.reason}")
         sys.exit(1)
 
 
@@ -162,9 +172,9 @@ def compare(picture: Path, output: Path, overwrite: bool, **network: Any) -> Non
 
     check_output(picture, output, overwrite)  # before the network takes its time
     upscaler = Upscaler(**network)
-    click.echo(f"x{upscaler.scale} with {upscaler.description}", err=True)
+    say(f"x{upscaler.scale} with {upscaler.description}")
     compare_file(picture, output, upscaler, overwrite)
-    click.echo(shown(output), err=True)
+    say(shown(output))
 
 
 @main.command()

@@ -10,7 +10,10 @@ def listed(value: Any) -> Any:
     """One value, or several with spaces between, as the list that it means; each once.
 
     A comma on the command line begins the next parameter, so that lists cannot be written there.
+    Nothing after the equals sign is an empty list.
     """
+    if value is None:
+        return []
     if isinstance(value, str):
         value = [int(word) if word.isdigit() else word for word in value.split()]
     if isinstance(value, list):

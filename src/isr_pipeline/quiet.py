@@ -1,30 +1,37 @@
 """Keeping the chatter of libraries off the screen."""
 
 import os
-import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from isr_pipeline.terminal import STANDARD_ERROR
+
+_screen = threading.RLock()
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what C++ and Python alike write to standard error off the screen.
 
-    What was written before a failure is shown.
+    What was written before a failure is shown. One thread at a time: the file is the process's.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
+    with _screen, tempfile.TemporaryFile() as chatter:
+        STANDARD_ERROR.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:  # closed: nothing is seen anyway
+            yield
+            return
         os.dup2(chatter.fileno(), 2)
         try:
             yield
         except BaseException:
             os.dup2(kept, 2)
             chatter.seek(0)
-            sys.stderr.write(chatter.read().decode(errors="replace"))
+            STANDARD_ERROR.write(chatter.read().decode(errors="replace"))
             raise
         finally:
             os.dup2(kept, 2)

@@ -40,7 +40,7 @@ def test_anybodys_folder_goes_all_the_way_whatever_lies_in_it(tmp_path_factory):
     run = project.kedro(
         "run",
         "--env=photos",
-        f"--params=photos={folder},pair.degradation=realistic,train.epochs=1,"
+        f"--params=photos={folder},train.epochs=1,"
         "train.steps_per_epoch=2,train.validation_tiles=2,tile.stride=32",
     )
     assert run.returncode == 0, run.stderr

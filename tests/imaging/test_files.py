@@ -1,17 +1,24 @@
 """Reading and writing are tested together: what goes out is what came in."""
 
 import io
+import json
+import os
 import struct
+import subprocess
+import sys
+import textwrap
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from conftest import made_photograph
 from imaging.test_exif import camera_exif
-from isr_pipeline.imaging.decode import UnusablePictureError
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.encode import (
     SUFFIXES,
     UnwritableError,
@@ -369,7 +376,6 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
         comment=b"by the sea",
         chunks=(
             (b"tEXt", b"Author\0Ada"),
-            (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"),
             (b"tIME", b"\7\xea\1\1\0\0\0"),
         ),
     )
@@ -377,7 +383,7 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
         "JPEG": "texts",
         "PNG": "IPTC, comment",
         "WEBP": "IPTC, comment, texts",
-        "TIFF": "IPTC, comment, texts",
+        "TIFF": "comment, texts",
         "BMP": "EXIF, ICC profile, XMP, IPTC, comment, texts",
     }
     for file_format, missing in named.items():
@@ -527,3 +533,162 @@ def test_a_picture_too_large_for_a_format_is_refused_before_it_is_made(tmp_path)
     with pytest.raises(UnwritableError, match="4 GiB"):
         open_writer(tmp_path / "x.tif", "TIFF", (40_000, 40_000), 3, 1, Extras(), "x")
     assert not list(tmp_path.iterdir())
+
+
+def written_by_tifffile(values, **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}])
+@pytest.mark.parametrize(("kind", "extra"), [(np.uint8, []), (np.uint16, []), (np.uint16, [2])])
+def test_a_plane_for_each_channel_is_read(kind, extra, options):
+    values = samples(3 + len(extra), kind)
+    planes = np.moveaxis(values, -1, 0)
+    data = written_by_tifffile(
+        planes, photometric="rgb", planarconfig="separate", extrasamples=extra, **options
+    )
+    assert np.array_equal(read_picture(data).samples, values)
+
+
+def test_twelve_bits_become_sixteen():
+    values = np.array([[0, 1, 2048, 4095]], np.uint16)
+    packed = np.array([0x00, 0x00, 0x01, 0x80, 0x0F, 0xFF], np.uint8)
+    entries = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 6}
+    rows = [struct.pack("<HHLHH", tag, 3, 1, value, 0) for tag, value in entries.items()]
+    directory = struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4)
+    data = b"II*\0" + struct.pack("<L", 14) + packed.tobytes() + directory
+    picture = read_picture(data)
+    assert picture.samples[0, :, 0].tolist() == [(v << 4) + (v >> 8) for v in values[0].tolist()]
+    assert decode_picture(data).pixels[0, :, 0].tolist() == [0, 0, 128, 255]
+
+
+def test_the_preview_of_a_raw_file_is_no_photograph():
+    preview = {"subfiletype": 1, "photometric": "rgb"}
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(RGB[:8, :8], subifds=1, **preview)
+        writer.write(samples(1, np.uint16)[..., 0], photometric="cfa", subfiletype=0)
+    dng = written_by_tifffile(RGB, photometric="rgb", extratags=[(50706, 1, 4, b"\1\4\0\0")])
+    for data in (file.getvalue(), dng):
+        for read in (read_picture, read_header, decode_picture):
+            with pytest.raises(UnusablePictureError, match="raw file: develop it first"):
+                read(data)
+
+
+def test_pillows_limit_of_pixels_stays_what_it_is(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encoded(Image.fromarray(RGB), "PNG")
+    assert read_picture(data).samples.shape == RGB.shape
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_what_no_larger_picture_keeps_is_named(tmp_path, caplog):
+    four = np.concatenate([RGB, RGB[..., :1]], axis=2)
+    unknown = written_by_tifffile(four, photometric="rgb", extrasamples=["unspecified"])
+    layers = [(37724, 7, 9, b"Adobe...\0")]
+    data = {
+        "a channel without a meaning": unknown,
+        "Photoshop's layers": written_by_tifffile(RGB, photometric="rgb", extratags=layers),
+        "what a BigTIFF says": written_by_tifffile(RGB, photometric="rgb", bigtiff=True),
+        "the film": encoded(
+            Image.fromarray(RGB), "JPEG", xmp=b'<x GCamera:MotionPhoto="1" MicroVideoOffset="9"/>'
+        ),
+    }
+    for what, content in data.items():
+        picture = read_picture(content)
+        assert picture.samples.shape == RGB.shape
+        caplog.clear()
+        result = written(picture.samples, picture.format, tmp_path, picture.extras)
+        assert f"left out: {what}" in caplog.text
+        assert b'MotionPhoto="1"' not in result
+
+
+def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):
+    def chunk(kind, content):
+        check = struct.pack(">L", zlib.crc32(kind + content))
+        return struct.pack(">L", len(content)) + kind + content + check
+
+    plain = encoded(Image.fromarray(RGB), "PNG")
+    xmp = b'<x exif:PixelXDimension="5" tiff:ImageLength="6"><exif:PixelYDimension>7</x>'
+    head = b"XML:com.adobe.xmp\0"
+    for text in (head + bytes(4) + xmp, head + b"\1\0\0\0" + zlib.compress(xmp)):
+        data = plain[:-12] + chunk(b"iTXt", text) + plain[-12:]
+        picture = read_picture(data)
+        assert picture.extras.xmp == xmp
+        for file_format in ("PNG", "JPEG", "WEBP", "TIFF"):
+            result = written(picture.samples, file_format, tmp_path, picture.extras)
+            assert read_picture(result).extras.xmp == (
+                b'<x exif:PixelXDimension="53" tiff:ImageLength="37"><exif:PixelYDimension>37</x>'
+            )
+    damaged = plain[:-12] + chunk(b"iTXt", head + b"\1\0\0\0" + b"no deflate") + plain[-12:]
+    assert read_picture(damaged).extras.xmp is None
+
+
+def test_extended_xmp_and_photoshops_resources_are_carried_along(tmp_path, caplog):
+    resources = b"8BIM\4\4\0\0\0\0\0\x10\x1c\2x\0\x0bhello world" + bytes(70000)
+    tiff = written_by_tifffile(RGB, photometric="rgb", extratags=[(34377, 7, None, resources)])
+    extras = read_picture(tiff).extras
+    assert len(extras.iptc) == 2  # a segment of JPEG holds 64 KB
+    jpeg = read_picture(written(RGB, "JPEG", tmp_path, extras)).extras
+    assert jpeg.iptc == extras.iptc
+    again = Image.open(io.BytesIO(written(RGB, "TIFF", tmp_path, jpeg))).tag_v2[34377]
+    assert again == resources
+    more = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40 + b"more"
+    segment = struct.pack(">HH", 0xFFE1, len(more) + 2) + more
+    with_more = read_picture(encoded(Image.fromarray(RGB), "JPEG", extra=segment)).extras
+    assert with_more.extended_xmp == (more,)
+    kept = read_picture(written(RGB, "JPEG", tmp_path, with_more)).extras
+    assert kept.extended_xmp == (more,)
+    assert not caplog.text
+    written(RGB, "PNG", tmp_path, with_more)
+    assert "PNG cannot hold all of its XMP" in caplog.text
+
+
+def test_a_picture_takes_no_more_memory_than_is_reckoned(tmp_path):
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the peak of a process can be measured anew on Linux alone")
+    values = np.tile(made_photograph(200, 200, seed=1), (10, 10, 1))
+    rgb = Image.fromarray(values)
+    with_alpha = rgb.copy()
+    with_alpha.putalpha(200)
+    deep = np.concatenate([values, values[..., :1]], axis=2).astype(np.uint16) * 257
+    associated = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+    files = {
+        "rgb": encoded(rgb, "JPEG"),
+        "cmyk": encoded(rgb.convert("CMYK"), "JPEG"),
+        "palette": encoded(rgb.quantize(), "PNG"),
+        "grey": encoded(rgb.convert("L"), "PNG"),
+        "webp": encoded(rgb, "WEBP", method=0),
+        "webp with alpha": encoded(with_alpha, "WEBP", method=0),
+        "deep, premultiplied": written_by_tifffile(deep, **associated),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    script = """
+        import json, sys
+        from pathlib import Path
+        import cv2, psutil
+        from isr_pipeline.imaging.files import read_header, read_picture
+        from isr_pipeline.inference.measure import peak_mib
+
+        told = {}
+        for path in sorted(Path(sys.argv[1]).iterdir()):
+            data = path.read_bytes()
+            read_picture(data)  # what is loaded once
+            Path("/proc/self/clear_refs").write_text("5")
+            before = psutil.Process().memory_info().rss
+            read_picture(data)
+            told[path.name] = peak_mib() * 2**20 - before
+        print(json.dumps(told))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    returning = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=returning)
+    told = json.loads(done.stdout)
+    for name, data in files.items():
+        header = read_header(data)
+        reckoned = header.channels * header.depth + header.working
+        measured = told[name] / (header.width * header.height)
+        assert reckoned / 2.5 < measured < reckoned + 1, name

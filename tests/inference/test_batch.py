@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.files import read_picture
 from isr_pipeline.inference import batch as module
-from isr_pipeline.inference.batch import plan, read_whole, shown, upscale_files
+from isr_pipeline.inference.batch import MARK, mark_results, plan, read_whole, shown, upscale_files
 from isr_pipeline.inference.upscaler import BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL, Upscaler
 
 RGB = made_photograph(24, 36, seed=5)
@@ -79,6 +80,30 @@ def test_an_output_folder_inside_is_not_eaten_and_results_are_kept(photos):
     assert "2 already there" in again.summary()
     third, _ = run([photos], output, overwrite=True)
     assert [o.status for o in third.outcomes] == ["done", "done"]
+
+
+def test_results_of_earlier_runs_are_not_enlarged_again(photos, tmp_path, caplog):
+    for name in ("larger", "deep/larger"):
+        mark_results([photos], photos / name)
+        batch, _ = run([photos], photos / name)
+        assert files_in(photos / name) == {MARK, "one.jpg", "summer/two.PNG"}
+    assert f"Left out as results: {photos / 'larger'}" in caplog.text
+    batch, _ = run([photos / "larger"], tmp_path / "again")  # what is named is taken
+    assert len(batch.outcomes) == 2
+
+
+def test_only_a_new_folder_among_the_inputs_is_marked(photos, tmp_path):
+    save(photos / "mine/three.jpg")
+    for output in (photos / "mine", photos, tmp_path / "elsewhere"):
+        mark_results([photos, photos / "one.jpg"], output)
+        assert not (output / MARK).exists()
+    assert not (tmp_path / "elsewhere").exists()
+    mark_results([photos / "one.jpg"], photos / "large.jpg")
+    assert not (photos / "large.jpg").exists()
+    (photos / "empty").mkdir()
+    for name in ("empty", "beside"):
+        mark_results([photos / "one.jpg"], photos / name)
+        assert (photos / name / MARK).exists()
 
 
 def test_the_input_folder_is_no_output_folder(photos, tmp_path):
@@ -371,11 +396,18 @@ def test_a_closed_terminal_costs_no_picture(photos, tmp_path, monkeypatch, last)
         save(photos / f"{n}.png")
     (photos / "bad.png").write_bytes(b"")
     terminal = ClosingTerminal(last)
-    monkeypatch.setattr(module.sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     batch = upscale_files(plan([photos], tmp_path / "out"), upscaler(Slow()))
     assert terminal.left < 0
     assert [o.source.name for o in batch.failed] == ["bad.png"]
     assert len(files_in(tmp_path / "out")) == 14
+
+
+def test_without_any_standard_error_pictures_are_enlarged(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    (photos / "bad.png").write_bytes(b"")
+    batch = upscale_files(plan([photos], tmp_path / "out"), upscaler())
+    assert [o.status for o in batch.outcomes].count("done") == 2
 
 
 def test_a_full_disk_costs_no_temporary_file(photos, tmp_path, monkeypatch):

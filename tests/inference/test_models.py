@@ -135,6 +135,15 @@ def test_a_file_or_a_champions_folder_can_be_named(no_weights):
         choose("nothing.keras", 2, "bicubic", no_weights.working)
 
 
+def test_a_folder_does_not_hide_the_weights_of_its_name(no_weights):
+    write_card(no_weights.shipped, "subpixel-small", "realistic", [2])
+    folder = no_weights.working / "subpixel-small"
+    folder.mkdir()
+    assert choose("subpixel-small", 2, None, no_weights.working).model.name == "subpixel-small"
+    with pytest.raises(ProjectError, match=r"there is no network .*subpixel-small/network\.keras"):
+        choose(folder, 2, None, no_weights.working)
+
+
 def test_the_table_has_champion_and_shipped_weights(no_weights):
     scores = [{"set": "Set5", "scale": 2, "psnr_y": 37.512}]
     write_card(no_weights.shipped, "subpixel-small", "bicubic", [2], scores=scores)

@@ -77,6 +77,14 @@ def test_crops_are_where_the_pictures_differ_most():
     assert places[:2] == [(40, 200), (160, 0)]
 
 
+@pytest.mark.parametrize("name", ["panel.jpg", "panel.webp"])
+def test_a_panel_is_written_with_little_loss(tmp_path, picture, name):
+    for output in (tmp_path / "panel.png", tmp_path / name):
+        compare_file(picture, output, Upscaler(LocalEngine(), 2))
+    lossless, lossy = (np.asarray(Image.open(tmp_path / n), int) for n in ("panel.png", name))
+    assert np.abs(lossless - lossy).mean() < 1
+
+
 def test_a_panel_shows_both_columns(tmp_path):
     Image.fromarray(made_photograph(60, 90, seed=2)).save(tmp_path / "a.png")
     compare_file(tmp_path / "a.png", tmp_path / "panel.png", Upscaler(LocalEngine(), 2))

@@ -316,12 +316,21 @@ def test_shipped_networks_keep_the_mean_of_text_and_dithers(card, scale, kind):
     assert abs(result.mean() - values.mean()) < 0.5
 
 
+RAMP = np.linspace(0, 1, 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 3)
+
+
 def test_what_is_no_picture_is_refused_with_the_remedy():
     enlarger = Upscaler(LocalEngine(), 2)
     with pytest.raises(ProjectError, match=r"a str is no picture: open files with PIL\.Image"):
         enlarger("photo.jpg")
     with pytest.raises(ProjectError, match=r"float64 .* float32 in \[0, 1\]"):
         enlarger(np.zeros((4, 4, 3)))
+    for values in (RAMP * 255, np.where(RAMP > 0.5, np.float32("nan"), RAMP)):
+        with pytest.raises(ProjectError, match=r"float32 samples are in \[0, 1\], these from"):
+            enlarger(values)
+    assert np.array_equal(enlarger(RAMP * 1.2 - 0.1), enlarger(np.clip(RAMP * 1.2 - 0.1, 0, 1)))
+    assert enlarger(RAMP).shape == (16, 16, 3)
+    assert Upscaler(LocalEngine(), np.int64(2)).scale == 2
     for scale, degradation in (("2", None), (2, "bicubik")):
         with pytest.raises(ProjectError, match=r"must be (a whole number|realistic, bicubic or)"):
             Upscaler("subpixel-small", scale, degradation)

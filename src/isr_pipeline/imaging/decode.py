@@ -4,7 +4,7 @@ The rule for pictures that are not 8-bit RGB (training pictures are; see `Decode
 
 - EXIF orientation is applied to the pixels.
 - Grey and bilevel pictures get three equal channels; palettes are looked up.
-- 16-bit samples keep their high byte.
+- 16-bit samples keep their high byte; 12-bit ones are spread over 16 bits before.
 - CMYK and YCCK are converted through the embedded ICC profile to sRGB, or by the plain formula
   where there is none.
 - Alpha is composited over white; a fully opaque alpha channel is dropped.
@@ -13,11 +13,14 @@ The rule for pictures that are not 8-bit RGB (training pictures are; see `Decode
 
 import io
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -26,8 +29,8 @@ from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.exif import ExifError, byte_order, read_directory
 from isr_pipeline.quiet import no_warnings
 
-# `decode_picture` has its own limit; Pillow's, 179 megapixels, would come before it.
-Image.MAX_IMAGE_PIXELS = None
+NEW_SUBFILE_TYPE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
+"""TIFF tags that tell a camera's raw file."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
 """Formats that are decoded, as Pillow names them. Not among them are formats that Pillow hands to
@@ -102,7 +105,7 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
         image.load()
         pixels, rule = _to_rgb(image, orientation)
         if file_format == "PNG":  # loading compares no checksums
-            with Image.open(io.BytesIO(data)) as again:
+            with open_header(io.BytesIO(data), ("PNG",)) as again:
                 again.verify()
     return DecodedPicture(pixels, file_format, mode, rule)
 
@@ -115,6 +118,22 @@ def format_of(head: bytes) -> str | None:
     """
     found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
     return None if found == "WEBP" and head[8:12] != b"WEBP" else found  # but a film or a sound
+
+
+_opening = threading.Lock()
+
+
+def open_header(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    """Pillow's `Image.open` without its limit of pixels: whoever calls this has one.
+
+    The limit (`Image.MAX_IMAGE_PIXELS`) stays what it is for the rest of the process.
+    """
+    with _opening:
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
 
 
 @contextmanager
@@ -136,7 +155,7 @@ def open_image(
     if not data:
         raise UnusablePictureError("empty", "the file has 0 bytes")
     try:
-        image = Image.open(io.BytesIO(data), formats=formats)
+        image = open_header(io.BytesIO(data), formats)
     except UnidentifiedImageError:
         if data[:4] in (b"II*\0", b"MM\0*"):
             raise UnusablePictureError("unsupported", _kind_of_tiff(data)) from None
@@ -152,6 +171,8 @@ def open_image(
                 f"the limit is {maximum_megapixels:g}",
             )
         try:
+            if _is_raw(data, tiff_tags(image)):
+                raise UnusablePictureError("unsupported", "a camera's raw file: develop it first")
             yield image
         except UnusablePictureError:
             raise
@@ -186,9 +207,37 @@ def correct_key(image: Image.Image) -> None:
             image.info["transparency"] *= step
 
 
-def white_is_zero(image: Image.Image) -> bool:
-    """Whether a TIFF's grey samples are dark where they are large; Pillow turns those of 8 bits."""
-    return isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
+def _is_raw(data: bytes, tags: Mapping[int, Any]) -> bool:
+    """Whether a TIFF is a camera's, whose first picture is but a preview."""
+    reduced = tags.get(NEW_SUBFILE_TYPE) in (1, 3, 5, 7)
+    canon = bool(tags) and data[8:10] == b"CR"
+    return canon or DNG_VERSION in tags or (reduced and SUB_DIRECTORIES in tags)
+
+
+def tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF's directory; none of other files."""
+    return image.tag_v2 if isinstance(image, TiffImageFile) else {}
+
+
+def deep_grey(image: Image.Image, tags: Mapping[int, Any]) -> NDArray[np.uint16]:
+    """The samples of one of Pillow's integer modes, 0 to 65535 from dark to bright.
+
+    Pillow turns what is white at zero if it has 8 bits, and leaves 12 bits as they are.
+
+    Args:
+        image: loaded.
+        tags: of the file that it came from, see `tiff_tags`.
+
+    Raises:
+        UnusablePictureError: for signed samples below 0 and those beyond 16 bits.
+    """
+    samples = np.asarray(image)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise UnusablePictureError("unsupported", "signed or 32-bit integer samples")
+    if tags.get(258) == (12,):
+        samples = samples << 4 | samples >> 8  # bits repeated: 4095 becomes 65535
+    samples = samples.astype(np.uint16, copy=False)
+    return np.uint16(65535) - samples if tags.get(262) == 0 else samples
 
 
 def _orientation(image: Image.Image) -> int:
@@ -200,7 +249,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
     rules = []
-    inverted = white_is_zero(image)  # before it is turned, which leaves the tags behind
+    tags = tiff_tags(image)  # before it is turned, which leaves them behind
     if getattr(image, "n_frames", 1) > 1:
         rules.append(f"first of {getattr(image, 'n_frames', 1)} frames")
     if orientation in range(2, 9):
@@ -208,11 +257,8 @@ def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
         rules.append("EXIF orientation applied")
 
     if image.mode.startswith("I"):
-        samples = np.asarray(image)
-        if samples.min() < 0 or samples.max() > 65535:
-            raise UnusablePictureError("unsupported", "32-bit integer samples")
-        high = (samples.astype(np.uint32) >> 8).astype(np.uint8)
-        grey = Image.fromarray(~high if inverted else high)
+        samples = deep_grey(image, tags)
+        grey = Image.fromarray((samples >> 8).astype(np.uint8))
         if "transparency" in image.info:
             opaque = samples != image.info["transparency"]
             grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * np.uint8(255)))
@@ -224,6 +270,8 @@ def _to_rgb(image: Image.Image, orientation: int) -> tuple[Picture, str]:
     if image.mode in ("CMYK", "YCCK"):
         image = cmyk_to_rgb(image)
         rules.append("CMYK to RGB")
+    if image.mode == "La":  # Pillow's only way from there
+        image = image.convert("LA")
     if image.mode in ("L", "1") or (image.mode == "LA" and "16-bit high byte" in rules):
         rules.append("grey to RGB")
     if image.mode == "P":

@@ -41,7 +41,14 @@ from isr_pipeline.imaging.exif import (
     with_size,
     within,
 )
-from isr_pipeline.imaging.files import Extras, Samples
+from isr_pipeline.imaging.files import (
+    MOVING,
+    PHOTOSHOP,
+    PHOTOSHOP_RESOURCES,
+    XMP_TEXT,
+    Extras,
+    Samples,
+)
 from isr_pipeline.imaging.profiles import fitting
 
 logger = logging.getLogger(__name__)
@@ -62,7 +69,7 @@ COMPRESSION = 2
 """Level of igzip (Intel's ISA-L) for PNG and TIFF: files as small as those of zlib's level 3, in
 a seventh of the time. Two photographs of 1200x800 took 4 and 9 ms (zlib: 36 and 81) for 537 and
 1,286 KB (527 and 1,310); drawn text came to 117 KB (112)."""
-LARGEST_SIDE = {"JPEG": 65535, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 32767}
+LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 32767}
 BYTES_A_PIXEL = {"JPEG": 4, "WEBP": 13}
 """Memory that an encoder takes for each pixel beyond the band, where it needs the whole picture."""
 
@@ -79,7 +86,7 @@ HELD = MappingProxyType(
         "JPEG": {"exif", "icc", "xmp", "iptc", "comment", "dpi", "aspect"},
         "PNG": {"exif", "icc", "xmp", "texts", "dpi", "aspect", "colours"},
         "WEBP": {"exif", "icc", "xmp"},
-        "TIFF": {"exif", "icc", "xmp", "dpi", "aspect"},
+        "TIFF": {"exif", "icc", "xmp", "iptc", "dpi", "aspect"},
         "BMP": {"dpi"},
     }
 )
@@ -117,8 +124,8 @@ def open_writer(
         size: width and height in pixels.
         channels: 1 to 4, as in `files.Samples`.
         depth: bytes a sample, 1 or 2.
-        extras: to be kept; EXIF's notes of the picture's size are corrected. What the format has
-            no room for is left out, with a warning in the log.
+        extras: to be kept; EXIF's and XMP's notes of the picture's size are corrected. What the
+            format has no room for is left out, with a warning in the log.
         name: how that warning calls the picture.
 
     Raises:
@@ -138,6 +145,10 @@ def open_writer(
         )
     if extras.exif is not None:
         extras = replace(extras, exif=with_size(extras.exif, width, height))
+    if extras.xmp is not None:
+        extras = replace(extras, xmp=_xmp_with_size(extras.xmp, width, height))
+    if extras.left_out:
+        logger.warning("%s: left out: %s", name, ", ".join(extras.left_out))
     extras, missing = holding(extras, file_format, channels)
     if missing:
         text = "%s: %s cannot hold all of its %s: what does not fit is left out"
@@ -203,7 +214,7 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         "XMP": ("xmp", extras.xmp),
         "IPTC": ("iptc", extras.iptc),
         "comment": ("comment", extras.comment),
-        "texts": ("texts", [c for name, c in extras.chunks if name in TEXTS and not _is_xmp(c)]),
+        "texts": ("texts", [content for name, content in extras.chunks if name in TEXTS]),
         "resolution": ("dpi", extras.dpi),
         "shape of the pixels": ("aspect", extras.aspect),
         "colour space": ("colours", _names_colours(extras)),
@@ -213,6 +224,8 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
     missing = [
         name for name, (key, value) in present.items() if value and key not in HELD[file_format]
     ]
+    if extras.extended_xmp and file_format != "JPEG":
+        missing.append("XMP")
     icc = extras.icc
     if icc is not None and "icc" in HELD[file_format]:
         icc = fitting(icc, channels)
@@ -249,8 +262,13 @@ def _names_colours(extras: Extras) -> bool:
     return abs(int.from_bytes(chunks[b"gAMA"], "big") - 45455) > 500
 
 
-def _is_xmp(text: bytes) -> bool:
-    return text.startswith(b"XML:com.adobe.xmp\0")
+def _xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:
+    """XMP with its notes of the picture's size corrected, and without those of a film behind it."""
+    sizes = {b"exif:PixelXDimension|tiff:ImageWidth": width}
+    sizes[b"exif:PixelYDimension|tiff:ImageLength"] = height
+    for names, size in sizes.items():
+        xmp = re.sub(rb"((?:%s)\W{1,3})\d+" % names, rb"\g<1>%d" % size, xmp)
+    return MOVING.sub(rb"\g<1>0", xmp)
 
 
 def turned(samples: Samples, extras: Extras) -> tuple[Samples, Extras]:
@@ -308,8 +326,11 @@ class _WholeWriter:
                 options["dpi"] = extras.aspect  # the unit is corrected below
             if extras.comment is not None:
                 options["comment"] = extras.comment
-            segments = (struct.pack(">HH", 0xFFED, len(data) + 2) + data for data in extras.iptc)
-            options["extra"] = b"".join(segments)
+            segments = [(0xFFE1, data) for data in extras.extended_xmp]
+            segments += [(0xFFED, data) for data in extras.iptc]
+            options["extra"] = b"".join(
+                struct.pack(">HH", marker, len(data) + 2) + data for marker, data in segments
+            )
         else:
             options |= {"lossless": extras.lossless, "exact": True, "method": 4}
             options["quality"] = 75 if extras.lossless else WEBP_QUALITY  # lossless: the effort
@@ -348,8 +369,8 @@ class _PngWriter:
             self._chunk(b"eXIf", extras.exif)
         for name, content in behind:
             self._chunk(name, content)
-        if extras.xmp is not None and not any(_is_xmp(c) for _, c in behind):
-            self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + extras.xmp)
+        if extras.xmp is not None:
+            self._chunk(b"iTXt", XMP_TEXT + bytes(4) + extras.xmp)
 
     def write(self, rows: Samples) -> None:
         big = rows.astype(">u2") if self._depth == 2 else rows
@@ -486,6 +507,13 @@ class _TiffWriter:
             directory[ICC_PROFILE] = Entry(7, extras.icc)
         if extras.xmp is not None:
             directory[XMP] = Entry(1, extras.xmp)
+        resources = b"".join(
+            segment.removeprefix(PHOTOSHOP)
+            for segment in extras.iptc
+            if segment.startswith(PHOTOSHOP)
+        )
+        if resources:
+            directory[PHOTOSHOP_RESOURCES] = Entry(1, resources)
         begin = self._file.tell()
         self._file.write(directory_bytes(directory, order, begin))
         self._file.seek(4)

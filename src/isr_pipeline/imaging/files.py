@@ -3,7 +3,8 @@
 What becomes of the kinds of pictures:
 
 - Greyscale and bilevel pictures become grey (1 channel), with alpha 2 channels.
-- 8 and 16 bits a sample stay what they are. 32-bit and floating-point samples are refused.
+- 8 and 16 bits a sample stay what they are, 12 become 16. 32-bit, signed and floating-point
+  samples are refused.
 - Palettes are looked up: RGB, or RGBA where entries are transparent.
 - CMYK and YCCK are converted through their ICC profile to sRGB, which is then the profile; by the
   plain formula where they have none.
@@ -14,7 +15,9 @@ What becomes of the kinds of pictures:
 """
 
 import io
+import re
 import struct
+import zlib
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +33,10 @@ from isr_pipeline.imaging.decode import (
     UnusablePictureError,
     cmyk_to_rgb,
     correct_key,
+    deep_grey,
+    open_header,
     open_image,
-    white_is_zero,
+    tiff_tags,
 )
 from isr_pipeline.imaging.exif import (
     ICC_PROFILE,
@@ -53,6 +58,21 @@ Samples = NDArray[Any]
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 """Formats that are read, as Pillow names them."""
 
+PLANAR_CONFIGURATION, SAMPLES_PER_PIXEL = 284, 277
+PHOTOSHOP_RESOURCES, PHOTOSHOP_LAYERS = 34377, 37724
+"""TIFF tags."""
+PHOTOSHOP = b"Photoshop 3.0\0"
+"""How JPEG's segments with Photoshop's resources begin."""
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+"""How JPEG's segments begin with what its XMP segment has no room for."""
+XMP_TEXT = b"XML:com.adobe.xmp\0"
+"""How a PNG's text with XMP begins."""
+
+TEXT_ROOM = 1 << 26
+"""Bytes that a compressed text is unpacked to, at most."""
+MOVING = re.compile(rb"((?:MotionPhoto|MicroVideo)\W{1,3})1")
+"""Where XMP says that a film is appended to the picture."""
+
 PNG_COPIED = frozenset(
     {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"mDCV", b"cLLI"}
 )
@@ -70,10 +90,12 @@ class Extras:
         aspect: horizontal and vertical resolution in no unit, where they differ: pixels that are
             not square.
         xmp: XMP packet.
+        extended_xmp: more of it: payloads of JPEG APP1 segments.
         iptc: Photoshop's resources with IPTC captions: payloads of JPEG APP13 segments.
         comment: a JPEG's.
         chunks: of a PNG that are copied as they are: type and content.
         lossless: of a WebP, whether it is stored without loss.
+        left_out: what no larger picture keeps of it, for people.
     """
 
     exif: bytes | None = None
@@ -81,10 +103,12 @@ class Extras:
     dpi: tuple[float, float] | None = None
     aspect: tuple[int, int] | None = None
     xmp: bytes | None = None
+    extended_xmp: tuple[bytes, ...] = ()
     iptc: tuple[bytes, ...] = ()
     comment: bytes | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     lossless: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +136,7 @@ class Header:
         channels: 1 to 4, as in `Samples`.
         depth: bytes a sample, 1 or 2.
         format: as of `PictureFile`.
+        working: bytes a pixel that `read_picture` takes beyond the samples, at most (measured).
     """
 
     width: int
@@ -119,6 +144,7 @@ class Header:
     channels: int
     depth: int
     format: str
+    working: int
 
 
 def read_header(data: bytes, maximum_megapixels: float = 200.0) -> Header:
@@ -130,7 +156,14 @@ def read_header(data: bytes, maximum_megapixels: float = 200.0) -> Header:
     """
     with _opened(data, maximum_megapixels) as image:
         depth = 2 if _is_deep(image, data) else 1
-        return Header(*image.size, _channels(image, data), depth, _format(image))
+        channels = _channels(image, data)
+        if depth == 2:
+            working = 16
+        elif image.format == "WEBP":
+            working = 13 + channels
+        else:  # Pillow's image, its bytes, and a conversion
+            working = {"CMYK": 12, "YCCK": 12, "P": 9}.get(image.mode, 5 + channels)
+        return Header(*image.size, channels, depth, _format(image), working)
 
 
 def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
@@ -150,7 +183,7 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
         correct_key(image)
         image.load()
         if _format(image) == "PNG":  # loading compares no checksums
-            with Image.open(io.BytesIO(data)) as again:
+            with open_header(io.BytesIO(data), ("PNG",)) as again:
                 again.verify()
         deep = _is_deep(image, data)
         samples = _deep_samples(image, as_stored(data)) if deep else samples_of(image)
@@ -172,15 +205,14 @@ def samples_of(image: Image.Image) -> Samples:
             not handled here.
     """
     if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise UnusablePictureError("unsupported", "32-bit integer samples")
-        grey = grey.astype(np.uint16)[..., None]
+        grey = deep_grey(image, tiff_tags(image))[..., None]
         key = image.info.get("transparency")
         return grey if key is None else _with_key(grey, (key,))
     if image.mode in ("CMYK", "YCCK"):
         image = cmyk_to_rgb(image)
-    modes = {"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+    if image.mode == "La":  # Pillow's only way from there
+        image = image.convert("LA")
+    modes = {"1": "L", "RGBa": "RGBA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
     mode = modes.get(image.mode, image.mode)
     if mode == "P":
         mode = "RGBA" if image.has_transparency_data else "RGB"
@@ -237,30 +269,52 @@ def _channels(image: Image.Image, data: bytes) -> int:
 
 def _deep_samples(image: Image.Image, data: bytes) -> Samples:
     """16-bit samples: Pillow has them for grey alone, the others are OpenCV's to read."""
-    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    tags = tiff_tags(image)
     if image.mode.startswith("I"):
-        samples = samples_of(image)
-        return np.uint16(65535) - samples if white_is_zero(image) else samples
+        return samples_of(image)
     if image.mode == "CMYK":
         raise UnusablePictureError("unsupported", "16-bit CMYK samples")
-    import cv2
-
-    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    planar = tags.get(PLANAR_CONFIGURATION) == 2
+    read = _planes(data) if planar else _interleaved(data)
     if read is None or read.dtype != np.uint16 or read.shape[:2] != image.size[::-1]:
         raise UnusablePictureError("unsupported", "16-bit samples in a layout that is not read")
-    if read.ndim == 2:
-        read = read[..., None]
     wanted = _channels(image, data)
-    order = {1: [0], 2: [0, -1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[wanted]
     if wanted == 4 and read.shape[2] == 3:
-        key = image.info["transparency"]
-        return _with_key(np.ascontiguousarray(read[..., ::-1]), key)
-    samples = np.ascontiguousarray(read[..., order], np.uint16)
+        return _with_key(read, image.info["transparency"])
+    samples = np.ascontiguousarray(read[..., [0, -1] if wanted == 2 else slice(wanted)])
     if tags.get(338) == (1,):  # premultiplied ("associated") alpha
-        alpha = samples[..., -1:].astype(np.float64)
-        colour = samples[..., :-1] * (65535 / np.maximum(alpha, 1))
-        samples[..., :-1] = np.minimum(np.rint(colour), 65535)
+        for row in samples:  # a whole picture in floating point takes much memory
+            alpha = np.maximum(row[:, -1:].astype(np.float64), 1)
+            row[:, :-1] = np.minimum(np.rint(row[:, :-1] * (65535 / alpha)), 65535)
     return samples
+
+
+def _interleaved(data: bytes) -> Samples | None:
+    """`(height, width, channel)` in the file's order."""
+    import cv2
+
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # of tags it does not know
+    try:
+        read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if read is None:
+        return None
+    if read.ndim == 2:
+        return np.asarray(read[..., None])
+    return np.asarray(read[..., [2, 1, 0, *range(3, read.shape[2])]])
+
+
+def _planes(data: bytes) -> Samples | None:
+    """The same of a TIFF that has a plane for each channel, which OpenCV takes for mixed."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return np.moveaxis(file.pages[0].asarray(), 0, -1)
+    except (ValueError, tifffile.TiffFileError):  # a compression that needs another library
+        return None
 
 
 def _with_key(samples: NDArray[np.uint16], key: tuple[int, ...]) -> NDArray[np.uint16]:
@@ -275,22 +329,66 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
         exif = next((content for _, content in _png_chunks(data, {b"eXIf"})), None)
     xmp = info.get("xmp")
     icc = info.get("icc_profile")
+    segments = getattr(image, "applist", [])  # a JPEG's
+    iptc = [payload for name, payload in segments if name == "APP13"]
+    extended = [payload for name, payload in segments if payload.startswith(EXTENDED_XMP)]
     if file_format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
+        tags = tiff_tags(image)
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
+        iptc = _in_segments(tags.get(PHOTOSHOP_RESOURCES))
+    chunks = tuple(_png_chunks(data, PNG_COPIED)) if file_format == "PNG" else ()
+    if xmp is None:  # a PNG's may stand behind the picture
+        xmp = next((_text(content) for _, content in chunks if content.startswith(XMP_TEXT)), None)
     dpi, aspect = _resolution(image)
-    iptc = [payload for name, payload in getattr(image, "applist", []) if name == "APP13"]
     return Extras(
         exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
         icc=icc if isinstance(icc, bytes) and icc else None,
         dpi=dpi,
         aspect=aspect,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp or None,
+        extended_xmp=tuple(extended),
         iptc=tuple(iptc),
         comment=info.get("comment") if file_format == "JPEG" else None,
-        chunks=tuple(_png_chunks(data, PNG_COPIED)) if file_format == "PNG" else (),
+        chunks=tuple(chunk for chunk in chunks if not chunk[1].startswith(XMP_TEXT)),
         lossless=file_format == "WEBP" and b"VP8L" in (data[12:16], _webp_picture(data)),
+        left_out=tuple(_left_out(image, data, xmp)),
     )
+
+
+def _left_out(image: Image.Image, data: bytes, xmp: Any) -> Iterator[str]:
+    """What a file has that a larger picture has not, for people."""
+    tags = tiff_tags(image)
+    if image.format == "MPO":
+        yield "the pictures behind the first"
+    if isinstance(xmp, bytes) and MOVING.search(xmp):
+        yield "the film"
+    if tags.get(SAMPLES_PER_PIXEL, 1) > len(set(image.getbands()) - {"X"}):
+        yield "a channel without a meaning"
+    if PHOTOSHOP_LAYERS in tags:
+        yield "Photoshop's layers"
+    if data[:4] in (b"II+\0", b"MM\0+"):
+        yield "what a BigTIFF says of the photograph"
+
+
+def _in_segments(resources: Any) -> list[bytes]:
+    """Photoshop's resources as the payloads of JPEG segments."""
+    if isinstance(resources, tuple):  # Pillow knows the tag, and not that it has many bytes
+        resources = resources[0]
+    if not isinstance(resources, bytes):
+        return []
+    room = 65533 - len(PHOTOSHOP)
+    starts = range(0, len(resources), room)
+    return [PHOTOSHOP + resources[start : start + room] for start in starts]
+
+
+def _text(content: bytes) -> bytes | None:
+    """The text in a PNG's iTXt chunk; None if it is damaged."""
+    try:
+        _, _, rest = content.partition(b"\0")
+        compressed, (_, _, text) = rest[0], rest[2:].split(b"\0", 2)
+        return zlib.decompressobj().decompress(text, TEXT_ROOM) if compressed else text
+    except (IndexError, ValueError, zlib.error):
+        return None
 
 
 def _resolution(

@@ -8,7 +8,6 @@ it is whole: what exists is finished, and an interrupted batch goes on where it 
 import logging
 import os
 import stat
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,12 +19,16 @@ from queue import Empty, Queue
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging import encode
-from isr_pipeline.imaging.decode import HEAD_BYTES, UnusablePictureError, format_of
+from isr_pipeline.imaging.decode import (
+    HEAD_BYTES,
+    UnusablePictureError,
+    format_of,
+    open_header,
+)
 from isr_pipeline.imaging.files import (
     READ,
     Extras,
@@ -40,6 +43,7 @@ from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.memory import MemoryGate, show_bytes
 from isr_pipeline.quiet import no_warnings
 from isr_pipeline.storage.atomic import replace_file
+from isr_pipeline.terminal import STANDARD_ERROR
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,8 @@ AHEAD = 4
 """How many decoded pictures wait for the network, and how many enlarged ones to be written."""
 MAXIMUM_MEGAPIXELS = 500.0
 """Pictures that claim more are refused before they are unpacked."""
+MARK = ".isr-results"
+"""Hidden file of a results folder within an input folder: later runs leave such a folder out."""
 
 _FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
 _READABLE = {*_FORMATS, ".gif"}
@@ -140,9 +146,9 @@ def shown(path: Path | str) -> str:
 def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -> list[Task]:
     """Find the pictures and give each a place in the output folder.
 
-    Folders are searched to their depths, without hidden files and without the output folder; their
-    structure is kept. Of several folders each gets a folder of its own. A single picture may go to
-    a file: `output` then ends like one.
+    Folders are searched to their depths, without hidden files, the output folder and the results of
+    earlier runs (`mark_results`); their structure is kept. Of several folders each gets a folder
+    of its own. A single picture may go to a file: `output` then ends like one.
 
     Args:
         inputs: files and folders.
@@ -220,6 +226,28 @@ def plan(inputs: Sequence[Path], output: Path, file_format: str | None = None) -
     return _checked(tasks, output)
 
 
+def mark_results(inputs: Sequence[Path], output: Path) -> None:
+    """Make the output folder, with a mark, if it is new or empty and lies among the inputs.
+
+    Args:
+        inputs: files and folders, as given to `plan`.
+        output: a folder; a file's name is let alone.
+    """
+    if len(inputs) == 1 and not _is_folder(inputs[0]) and output.suffix.lower() in _FORMATS:
+        return
+    folders = [path if _is_folder(path) else path.parent for path in inputs]
+    if any(_is_among(output, folder) for folder in folders):
+        with suppress(OSError):  # whoever writes there says why
+            output.mkdir(parents=True, exist_ok=True)
+            if not any(output.iterdir()):
+                text = "Written by isr upscale, which leaves this folder out.\n"
+                (output / MARK).write_text(text)
+
+
+def _is_among(output: Path, folder: Path) -> bool:
+    return _real(output) != _real(folder) and _real(output).is_relative_to(_real(folder))
+
+
 def in_the_way(folder: Path) -> Path | None:
     """What is no folder and keeps `folder` from being one: itself or one above it."""
     for path in (folder, *folder.parents):
@@ -256,6 +284,9 @@ def _pictures_in(folder: Path, output: Path, others: Counter[str]) -> Iterator[t
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and _real(here / name) != results
         )
+        for name in [name for name in folders if os.path.lexists(here / name / MARK)]:
+            logger.warning("Left out as results: %s (name it to have it)", shown(here / name))
+            folders.remove(name)
         for name in sorted(names + [n for n in folders if _is_link(here / n)]):
             path = here / name
             if name.startswith("."):
@@ -384,29 +415,8 @@ def upscale_files(
     return _Run(tasks, upscaler, overwrite, report or _to_standard_error).go()
 
 
-class _StandardError:
-    """Standard error for people: when its other end is gone, the work goes on unseen.
-
-    What raised within tqdm would leave its lock taken, and the next who shows something waiting.
-    """
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
-
-
-_STANDARD_ERROR = _StandardError()
-
-
 def _to_standard_error(line: str) -> None:
-    tqdm.write(line, file=_STANDARD_ERROR)  # above the progress bar
+    tqdm.write(line, file=STANDARD_ERROR)  # above the progress bar
 
 
 def _open_regular(path: Path) -> BinaryIO:
@@ -423,7 +433,7 @@ def _stored_size(path: Path) -> tuple[int, int]:
     """The longer and the shorter side of a picture file, from its header."""
     with _open_regular(path) as file, no_warnings():
         try:
-            with Image.open(file, formats=READ) as image:
+            with open_header(file, READ) as image:
                 return max(image.size), min(image.size)
         except Exception as error:  # Pillow raises whatever the format's reader raises
             raise UnusablePictureError("not_an_image", f"unreadable header: {error}") from None
@@ -529,7 +539,7 @@ class _Run:
             unit="picture",
             disable=None,
             bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix} {elapsed}<{remaining}",
-            file=_STANDARD_ERROR,
+            file=STANDARD_ERROR,
         )
         reader = threading.Thread(target=self._read_all, name="decode", daemon=True)
         writer = threading.Thread(target=self._write_all, name="encode", daemon=True)
@@ -618,7 +628,7 @@ class _Run:
         window = largest_window(self._upscaler.halo, self._upscaler.alignment)
         rows = min(header.height, longest_side(header.width, window))
         band = rows * header.width * scale**2
-        decoding = pixels * (4 if depth == 1 else 16)
+        decoding = pixels * header.working
         writing = min(
             4 * band, enlarged
         ) * header.channels * depth + enlarged * encode.BYTES_A_PIXEL.get(file_format, 0)

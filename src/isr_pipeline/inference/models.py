@@ -77,8 +77,9 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
             raise ProjectError(f"no champion for scale {scale} in {place}: kedro run trains one")
         return champion
     path = Path(model)
-    if path.is_dir():
-        path = path / "network.keras"
+    within = path / "network.keras"
+    if within.is_file() or (path.is_dir() and path.name != str(model)):  # a name may be a folder's
+        path = within
     if path.suffix in (".keras", ".xml"):
         if not path.is_file():
             raise ProjectError(f"there is no network {path}")

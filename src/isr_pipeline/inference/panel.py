@@ -1,6 +1,7 @@
 """A picture enlarged by bicubic interpolation and by a network, side by side."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -80,9 +81,17 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
     panel = draw_panel(bicubic, enlarged, upscaler.description)
     try:
         with replace_file(output) as partial:
-            panel.save(partial)
+            panel.save(partial, **SAVING.get(output.suffix.lower(), {}))
     except OSError as error:
         raise ProjectError(f"{shown(output)}: {error.strerror or error}") from None
+
+
+_JPEG, _WEBP = {"quality": 95, "subsampling": 0}, {"lossless": True}
+SAVING: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(encode.SUFFIXES["JPEG"], _JPEG),
+    **dict.fromkeys(encode.SUFFIXES["WEBP"], _WEBP),
+}
+"""So that what is compared is not the panel's own compression."""
 
 
 def draw_panel(bicubic: Picture, network: Picture, description: str) -> Image.Image:

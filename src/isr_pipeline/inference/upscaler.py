@@ -33,6 +33,8 @@ Kind = TypeVar("Kind", NDArray[Any], "Image.Image")
 
 EDGE = 2
 """Low-resolution pixels from what is not opaque within which colours are held."""
+OVERSHOOT = 0.5
+"""How far float32 samples may lie outside of [0, 1], as interpolation leaves them; clipped."""
 BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 60
 """Memory that a window takes for each of its pixels, low-resolution and enlarged (measured)."""
 
@@ -89,7 +91,7 @@ class Upscaler:
         self._engine, self.description, self._degradation = _open(
             model, scale, degradation, engine, precision
         )
-        self.scale = scale
+        self.scale = int(scale)
         if self_ensemble:
             self._engine = SelfEnsemble(self._engine)
         self._back_projection = back_projection
@@ -106,7 +108,8 @@ class Upscaler:
 
         Args:
             image: `(height, width)` or `(height, width, channel)` with 1 channel for grey, 2 for
-                grey and alpha, 3 for RGB, 4 for RGBA; uint8, uint16 or float32 in [0, 1]. Or a
+                grey and alpha, 3 for RGB, 4 for RGBA; uint8, uint16 or float32 in [0, 1], to which
+                what lies a little outside is clipped. Or a
                 Pillow image; palettes, bilevel and CMYK pictures become RGB(A) or grey.
 
         Returns:
@@ -308,9 +311,15 @@ def _check(image: Array) -> None:
         )
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         raise ProjectError(
-            f"samples of {image.dtype} are not enlarged: give uint8, uint16, or float32 in [0, 1] "
-            "(image.astype('float32'))"
+            f"samples of {image.dtype} are not enlarged: give uint8, uint16, or float32 in [0, 1]"
         )
+    if image.dtype == np.float32:
+        least, most = image.min(), image.max()
+        if not (least >= -OVERSHOOT and most <= 1 + OVERSHOOT):  # nor if one is not a number
+            raise ProjectError(
+                f"float32 samples are in [0, 1], these from {least:g} to {most:g}: give 8-bit "
+                "values as uint8 (image.astype('uint8')), or divide by 255"
+            )
 
 
 def _to_unit(samples: Array) -> FloatArray:

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pandas as pd
-from PIL import Image
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
@@ -17,6 +16,7 @@ from isr_pipeline.imaging.decode import (
     UnusablePictureError,
     decode_picture,
     format_of,
+    open_header,
 )
 from isr_pipeline.quiet import no_warnings
 
@@ -98,7 +98,7 @@ class PhotoCollection:
             with (
                 self._open(path) as file,
                 no_warnings(),
-                Image.open(file, formats=FORMATS) as image,
+                open_header(file, FORMATS) as image,
             ):
                 return image.width * image.height
         except Exception:  # Pillow raises whatever the format's reader raises

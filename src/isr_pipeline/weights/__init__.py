@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ def check_choice(scale: int | None, degradation: str | None) -> None:
     Raises:
         ProjectError: saying what it can be.
     """
-    if scale is not None and (not isinstance(scale, int) or isinstance(scale, bool)):
+    if scale is not None and (not isinstance(scale, Integral) or isinstance(scale, bool)):
         raise ProjectError(f"scale must be a whole number such as 2, not {scale!r}")
     if degradation not in (None, *DEGRADATIONS):
         raise ProjectError(

@@ -385,8 +385,10 @@ def test_lists_can_be_written_with_spaces():
     assert chosen.models == ["champion", "a/b.keras"]
     assert parameters(scales=3).scales == [3]
     assert parameters(scales="2 2 4").scales == [2, 4]
+    assert parameters(models=None).models == []
     for wrong in (
         {"scales": "1"},
+        {"scales": None},
         {"protocols": "bicubic report"},
         {"keep_as": "../up"},
         {"keep_as": "ablation"},
@@ -403,7 +405,7 @@ def test_measurements_are_kept_by_name_alone():
 
 
 def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_path):
-    """With tables that go through files, where empty texts become nothing and names numbers."""
+    """With tables that go through files, where texts become nothing and names numbers."""
     anonymous = tmp_path / "2026.keras"
     shutil.copy(network_file, anonymous)
 
@@ -419,7 +421,7 @@ def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_pat
         return CSVDataset(filepath=str(tmp_path / f"{name}.csv"), **arguments)
 
     chosen = parameters(
-        folders={"05": str(standard_folder)},
+        folders={"NA": str(standard_folder)},
         models=[str(anonymous)],
         protocols=["bicubic"],
         timing={"engines": ["keras"], "height": 64, "width": 96, "rounds": 1, "together": 1},
@@ -438,7 +440,7 @@ def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_pat
         }
     )
     outputs = SequentialRunner().run(create_pipeline(), catalog)
-    row = picked(catalog.load("benchmark_summary"), set="05", model="2026").iloc[0]
+    row = picked(catalog.load("benchmark_summary"), set="NA", model="2026").iloc[0]
     assert row["parameters"] > 0
     assert row["keras_seconds"] > 0
     assert row["keras_peak_mib"] > 100

@@ -6,7 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.batch import FAILED, Task, plan, shown, upscale_files
+from isr_pipeline.inference.batch import (
+    FAILED,
+    Task,
+    mark_results,
+    plan,
+    shown,
+    upscale_files,
+)
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 
@@ -43,6 +50,7 @@ def upscale_pictures(
     """
     upscaler = Upscaler(**parameters.model_dump(exclude={"input", "output", "overwrite", "format"}))
     logger.info("Enlarging x%d with %s", upscaler.scale, upscaler.description)
+    mark_results([Path(str(parameters.input))], Path(parameters.output))
     batch = upscale_files(pictures_to_upscale, upscaler, parameters.overwrite, logger.warning)
     logger.info("%s", batch.summary())
     table = pd.DataFrame([vars(outcome) for outcome in batch.outcomes])
