@@ -20,7 +20,7 @@ run: $(VENV)/.installed
 	$(BIN)/kedro run
 
 test: $(VENV)/.installed-dev check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ def loader(environment=None, **parameters):
         base_env="base",
         default_run_env="local",
         merge_strategy={"parameters": "soft", "catalog": "soft"},
-        custom_resolvers={"project_root": str, "tracking_uri": str},
+        custom_resolvers={"project_root": str, "tracking_uri": str, "artifact_location": str},
     )
 
 

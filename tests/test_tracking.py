@@ -1,3 +1,8 @@
+import http.server
+import subprocess
+import sys
+import textwrap
+import threading
 from pathlib import Path
 
 import mlflow
@@ -152,5 +157,63 @@ def test_where_runs_are_recorded(monkeypatch, caplog, variable, configured, expe
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if variable:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
-    assert tracking.tracking_uri(configured, Path("/project")) == expected
+    tracking.start_afresh()
+    for _ in range(2):  # said once
+        assert tracking.tracking_uri(configured, Path("/project")) == expected
     assert "secret" not in caplog.text
+    assert len(caplog.records) == (variable is not None and variable.startswith("http"))
+
+
+@pytest.mark.parametrize("address", ["http://localhost:70000", "http://"])
+def test_an_address_that_is_none_is_a_server_that_is_away(monkeypatch, caplog, address):
+    tracking.start_afresh()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert tracking.tracking_uri(None, Path("/project")) == "sqlite:////project/mlflow.db"
+    assert f"{address} is away" in caplog.text
+
+
+def test_a_server_is_reached_as_mlflow_reaches_it(monkeypatch):
+    """Through a proxy: the host itself is unknown here."""
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.invalid")
+    try:
+        assert tracking.tracking_uri(None, Path("/project")) == "http://tracking.invalid"
+    finally:
+        server.shutdown()
+
+
+def test_a_server_keeps_the_files_of_runs_where_it_keeps_all():
+    assert tracking.artifact_location("http://server:5000", Path("/project")) is None
+    for database in ("sqlite:////project/mlflow.db", "sqlite:////elsewhere.db"):
+        assert tracking.artifact_location(database, Path("/project")) == "/project/mlartifacts"
+
+
+def test_a_process_that_is_asked_to_end_leaves_no_run_open(tmp_path):
+    database = f"sqlite:///{tmp_path}/mlflow.db"
+    code = f"""
+        import os, signal, time
+        import mlflow
+        from isr_pipeline import tracking
+
+        mlflow.set_tracking_uri("{database}")
+        mlflow.start_run()
+        tracking.own_active_run()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 143, done.stderr
+    (run,) = mlflow.MlflowClient(database).search_runs(["0"])
+    assert run.info.status == "KILLED"

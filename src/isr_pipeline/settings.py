@@ -32,12 +32,20 @@ def _tracking_uri(configured: str | None = None) -> str:
     return tracking.tracking_uri(configured, Path(_project_root()))
 
 
+def _artifact_location(uri: str) -> str | None:
+    return tracking.artifact_location(uri, Path(_project_root()))
+
+
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "catalog": "soft"},
-    "custom_resolvers": {"project_root": _project_root, "tracking_uri": _tracking_uri},
+    "custom_resolvers": {
+        "project_root": _project_root,
+        "tracking_uri": _tracking_uri,
+        "artifact_location": _artifact_location,
+    },
 }
 
 HOOKS = (TrackingHooks(), ProjectHooks())

@@ -11,8 +11,10 @@ import hashlib
 import logging
 import os
 import re
-import socket
+import signal
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -40,7 +42,9 @@ SERVED_WITH = (
     "tqdm",
 )
 """What a served network needs beside this package, which goes with it."""
+SERVERS = ("http", "https")
 _lost: set[str] = set()
+_away: set[str] = set()
 _owned: list[str] = []
 
 P = ParamSpec("P")
@@ -74,20 +78,40 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
     """
     local = f"sqlite:///{project_root.as_posix()}/mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or local
-    parsed = urlparse(uri)
-    if parsed.scheme in ("http", "https"):
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        try:
-            socket.create_connection((parsed.hostname or "", port), timeout=5).close()
-        except OSError as error:
-            logger.warning(
-                "The tracking server %s is away (%s): this run is recorded in %s instead",
-                _without_password(uri),
-                error,
-                local,
-            )
-            return local
-    return uri
+    trouble = _trouble_of(uri)
+    if trouble and not _away:
+        logger.warning(
+            "The tracking server %s is away (%s): this run is recorded in %s instead",
+            _without_password(uri),
+            trouble,
+            local,
+        )
+        _away.add(uri)
+    return local if trouble else uri
+
+
+def artifact_location(uri: str, project_root: Path) -> str | None:
+    """Where the files of runs go that are recorded at `uri`; None where the server knows.
+
+    A server's own place is for everybody; a folder of whoever is first to use it is not.
+    """
+    has_own = urlparse(uri).scheme in (*SERVERS, "databricks")
+    return None if has_own else f"{project_root.as_posix()}/mlartifacts"
+
+
+@functools.cache
+def _trouble_of(uri: str) -> str:
+    """Why a server does not answer; empty for one that does, and for what is no server."""
+    import requests
+
+    if urlparse(uri).scheme not in SERVERS:
+        return ""
+    try:  # as MLflow will: through proxies, if there are any
+        requests.get(f"{uri.rstrip('/')}/health", timeout=5)
+    except (requests.RequestException, ValueError) as error:
+        cause = getattr(error.args[0] if error.args else None, "reason", None)
+        return str(cause).rpartition(": ")[2] if cause else _first_line(error)
+    return ""
 
 
 def is_lost() -> bool:
@@ -96,8 +120,10 @@ def is_lost() -> bool:
 
 
 def start_afresh() -> None:
-    """Forget that an earlier run in this process lost its server."""
+    """Forget what an earlier run in this process found out of its server."""
     _lost.clear()
+    _away.clear()
+    _trouble_of.cache_clear()
 
 
 def give_up(error: Exception) -> None:
@@ -166,7 +192,8 @@ def _allowed(name: str) -> str:
 def own_active_run() -> None:
     """See to it that the open run is `KILLED`, not `FINISHED`, should the process end before it.
 
-    Control-C is no error to Kedro, and MLflow itself closes what is left open as finished.
+    Control-C is no error to Kedro, and MLflow itself closes what is left open as finished. What
+    asks the process to end (SIGTERM: a timeout, a container, a cluster) would leave it `RUNNING`.
     """
     import mlflow
 
@@ -174,6 +201,9 @@ def own_active_run() -> None:
     if run is not None:
         _owned.append(run.info.run_id)
         _kill_at_exit()
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @functools.lru_cache(maxsize=1)  # once a process

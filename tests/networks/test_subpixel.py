@@ -14,6 +14,7 @@ from isr_pipeline.networks import (
 from isr_pipeline.networks.cost import multiply_adds_per_pixel, receptive_radius
 from isr_pipeline.networks.layers import RepConv2D
 
+TINY = {"features": 4, "bottleneck_features": 6, "blocks": 1, "bottleneck_blocks": 1}
 MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}
 
 
@@ -90,6 +91,19 @@ def test_warm_start_takes_over_everything_but_the_last_layer(folded_source, bran
         keras.Model(n.inputs, n.get_layer("block4").output)(picture) for n in (network, trained)
     ]
     assert np.allclose(*features, atol=1e-5 * np.abs(features[0]).max())
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "report_autoencoder"])
+def test_layers_that_keras_named_are_taken_over_in_their_order(name):
+    sizes = {"autoencoder": TINY, "report_autoencoder": {"residual": True}}[name]
+    trained, network = (build_network(name, [2], **sizes) for _ in range(2))
+    assert {layer.name for layer in trained.layers} != {layer.name for layer in network.layers}
+    trained = randomised(trained)
+    warm_start(network, trained)
+    picture = np.random.default_rng(0).random((1, 16, 12, 3), np.float32)
+    outputs = [at_scale(n, 2)(picture) for n in (network, trained)]
+    assert np.array_equal(*outputs)
+    assert np.abs(outputs[0]).max() > 0.1
 
 
 def test_warm_start_from_a_stranger_is_refused():

@@ -153,11 +153,33 @@ def fold(network: "keras.Model") -> "keras.Model":
     return folded
 
 
+def _by_lasting_name(network: "keras.Model") -> dict[tuple[str, int, int], "keras.Layer"]:
+    """The layers with weights by a name that is the same in every process.
+
+    Returns:
+        By name without Keras' counter (`conv2d`), place among those of that name, and how many
+        they are.
+    """
+    counted: dict[str, list[tuple[int, keras.Layer]]] = {}
+    for layer in network.layers:
+        if layer.weights:
+            kind, _, count = layer.name.rpartition("_")
+            name, number = (kind, int(count)) if count.isdigit() else (layer.name, 0)
+            counted.setdefault(name, []).append((number, layer))
+    return {
+        (name, place, len(layers)): layer
+        for name, layers in counted.items()
+        for place, (_, layer) in enumerate(sorted(layers, key=lambda item: item[0]))
+    }
+
+
 def warm_start(network: "keras.Model", trained: "keras.Model") -> list[str]:
     """Take over the weights of every layer that has the same name and shapes.
 
-    The trained network may be folded while `network` has branches: its kernel then becomes the
-    3x3 branch, and the others begin at nothing.
+    Layers that Keras has named, `conv2d_7`, are the same if they are the same in number and order:
+    its counter goes on from network to network in a process. The trained network may be folded
+    while `network` has branches: its kernel then becomes the 3x3 branch, and the others begin at
+    nothing.
 
     Returns:
         Names of the layers that were taken over.
@@ -171,10 +193,10 @@ def warm_start(network: "keras.Model", trained: "keras.Model") -> list[str]:
     from isr_pipeline.networks.layers import RepConv2D
 
     taken = []
-    sources = {layer.name: layer for layer in trained.layers if layer.weights}
-    for layer in network.layers:
-        source = sources.get(layer.name)
-        if source is None or not layer.weights:
+    sources = _by_lasting_name(trained)
+    for name, layer in _by_lasting_name(network).items():
+        source = sources.get(name)
+        if source is None:
             continue
         weights = source.get_weights()
         if isinstance(layer, RepConv2D) and not isinstance(source, RepConv2D):

@@ -320,7 +320,8 @@ def _warm_start(network: keras.Model, initial: keras.Model) -> None:
         taken = warm_start(network, initial)
     except ValueError as error:
         raise ProjectError(f"the initial network does not fit train.network: {error}") from None
-    logger.info("Warm start: %d layers of '%s' taken over", len(taken), initial.name)
+    own = sum(bool(layer.weights) for layer in network.layers)
+    logger.info("Warm start: %d of %d layers from '%s'", len(taken), own, initial.name)
 
 
 def compile_for_training(model: keras.Model, parameters: TrainParameters, steps: int) -> None:
