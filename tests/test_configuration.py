@@ -1,4 +1,7 @@
+import errno
+
 import pytest
+from kedro.io import DatasetError
 from pydantic import ValidationError
 
 from conftest import PROJECT
@@ -7,6 +10,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.hooks import one_line_for_people, wrong_parameters
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
+from pipelines.conftest import pair_parameters, train_parameters
 
 
 def loader(environment=None, **parameters):
@@ -98,12 +102,37 @@ def test_wrong_names_are_one_line(capsys):
         "there are base, local, photos, report, test, unsplash, weights\n"
     )
     assert "needs the parameter 'recipe'" in said(lambda: loader("weights")["parameters"])
+    assert "photos=2024 is a number: write photos=./2024" in said(
+        lambda: loader("photos", photos=2024)["catalog"]
+    )
     assert "no recipes.nosuch: there are small_x2_first, " in said(
         lambda: loader("weights", recipe="nosuch")["parameters"]
     )
     assert said(lambda: create_pipeline().only_nodes("nosuch")) == (
         "Error: Pipeline does not contain nodes named ['nosuch'].\n"
     )
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(capsys):
+    def save():
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/data/pixels.bin")
+        except OSError as error:
+            raise DatasetError("Failed while saving data to dataset") from error
+
+    assert one_line(capsys, save) == "Error: no space left on device: /data/pixels.bin\n"
+
+
+def test_lists_may_be_written_with_spaces():
+    pair = {"partners": "made", "resize": None}
+    assert pair_parameters(reductions="1 0.5", **pair).reductions == [1, 0.5]
+    assert pair_parameters(reductions=0.5, **pair).reductions == [0.5]
+    pixelated = {"partners": "files", "low_res": "pixelated"}
+    assert pair_parameters(resize="800x1200", **pixelated).resize == [800, 1200]
+    assert train_parameters(metrics="psnr accuracy").metrics == ["psnr", "accuracy"]
+    assert train_parameters(metrics="").metrics == []
+    with pytest.raises(ValidationError, match="reductions"):
+        pair_parameters(reductions="half", **pair)
 
 
 def test_wrong_parameters_are_one_line_each_with_its_whole_name():

@@ -19,6 +19,10 @@ READ_WITH = {
 """Environments whose files read a parameter that no node reads."""
 
 
+FOLDERS = ("photos", "unsplash", "weights_folder")
+"""Parameters that name a folder."""
+
+
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader; it knows which of the run's parameters its files read.
 
@@ -81,12 +85,18 @@ class ConfigLoader(OmegaConfigLoader):
     def _get_runtime_value(self, variable: str, *default: Any) -> Any:
         self.read.add(variable.split(".")[0])
         try:
-            return super()._get_runtime_value(variable, *default)
+            value = super()._get_runtime_value(variable, *default)
         except InterpolationResolutionError:
             raise ProjectError(
                 f"--env={self.env or self.default_run_env} needs the parameter '{variable}': "
                 f"--params={variable}=<value>"
             ) from None
+        if variable in FOLDERS and isinstance(value, int | float):
+            raise ProjectError(
+                f"--params={variable}={value} is a number: write {variable}=./{value} for a folder "
+                "of that name"
+            )
+        return value
 
     def _get_globals_value(self, variable: str, *default: Any) -> Any:
         try:

@@ -1,6 +1,8 @@
 """What happens around every run: tracking, friendly errors, where to look next."""
 
+import errno
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
 
 logger = logging.getLogger(__name__)
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""What a system says that lets nothing be written, or read, there."""
 NAMES_ARE_LOOKED_UP_IN = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
 """Kedro's modules that raise a ValueError for names of pipelines, nodes and datasets."""
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
@@ -278,6 +282,10 @@ def one_line_for_people(
     for link in _chain(error):
         if isinstance(link, ProjectError):
             print(f"Error: {link}", file=sys.stderr)
+            return
+        if isinstance(link, OSError) and link.errno in NO_PLACE:
+            where = f": {link.filename}" if link.filename else ""
+            print(f"Error: {os.strerror(link.errno).lower()}{where}", file=sys.stderr)
             return
         if isinstance(link, ParameterValidationError):
             print(f"Error: {wrong_parameters(str(link))}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What all typed parameters share."""
 
+import re
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,10 +16,16 @@ def listed(value: Any) -> Any:
     if value is None:
         return []
     if isinstance(value, str):
-        value = [int(word) if word.isdigit() else word for word in value.split()]
+        value = [_number_or(word) for word in value.split()]
     if isinstance(value, list):
         return [item for number, item in enumerate(value) if item not in value[:number]]
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int | float) else value
+
+
+def _number_or(word: str) -> int | float | str:
+    if word.isdecimal():
+        return int(word)
+    return float(word) if re.fullmatch(r"\d*\.\d+", word) else word
 
 
 class Parameters(BaseModel):

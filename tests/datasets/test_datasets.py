@@ -102,6 +102,16 @@ def test_a_champion_comes_back_with_its_record(tmp_path, network):
     assert equal_weights(champion.network, network)
 
 
+def test_a_registry_that_has_lost_the_champion_learns_of_it_again(tmp_path, network, run):
+    folder = ChampionDataset(str(tmp_path / "champion"), "isr_known")
+    folder.save(Champion(network, {"score": 30.0, "test_digest": "same", "new": True}))
+    assert folder.load().record["version"] == 1
+    emptied = ChampionDataset(str(tmp_path / "champion"), "isr_emptied")
+    stays = emptied.load()
+    emptied.save(Champion(stays.network, {**stays.record, "new": False}))
+    assert emptied.load().record["version"] == 1
+
+
 @pytest.mark.parametrize(
     ("score", "test_digest", "stays"),
     [(31.0, "same", True), (29.0, "same", False), (29.0, "other", True)],

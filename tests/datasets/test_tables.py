@@ -4,7 +4,12 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError
 
-from isr_pipeline.datasets.tables import CSVDataset, JSONDataset, ParquetDataset
+from isr_pipeline.datasets.tables import (
+    CSVDataset,
+    JSONDataset,
+    KeptTablesDataset,
+    ParquetDataset,
+)
 
 FORMER, NEW = pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [3]})
 
@@ -88,3 +93,15 @@ def test_versions_are_kept_side_by_side(tmp_path):
         DataCatalog.from_config({"t": entry}, save_version=version).save("t", {"n": number})
     found = sorted((tmp_path / "t.json").glob("*/t.json"))
     assert [json.loads(path.read_text())["n"] for path in found] == [0, 1]
+
+
+def test_kept_tables_may_be_none_yet(tmp_path):
+    def kept():
+        return KeptTablesDataset(
+            path=str(tmp_path), dataset="pandas.CSVDataset", filename_suffix=".csv"
+        )
+
+    assert kept().load() == {}
+    assert kept().optional
+    (tmp_path / "one.csv").write_text("a\n1\n")
+    assert kept().load()["one"]()["a"].tolist() == [1]

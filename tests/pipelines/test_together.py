@@ -12,6 +12,7 @@ from pipelines.conftest import (
 )
 
 REPORTS = {"low_res": "pixelated", "resize": [800, 1200]}
+MADE = {"partners": "made"}
 SUBPIXEL = {"network__name": "subpixel"}
 
 
@@ -34,6 +35,7 @@ def given(pair=None, split=None, tile=None, train=None, evaluate=None):
             r"whole pictures of \[800, 1200\].*set tile\.size",
         ),
         ({"split": {"method": "rows", "test": 0.0}}, r"set evaluate\.split to val"),
+        ({"pair": {**MADE, "reductions": [0.5]}}, r"scored at their own size: add 1"),
     ],
 )
 def test_what_a_later_room_would_refuse_is_refused_at_once(changes, words):

@@ -75,6 +75,18 @@ def test_panels_have_a_whole_and_a_zoom_for_each_picture_with_its_psnr():
     assert rendered(figure).std() > 0
 
 
+def test_a_large_picture_is_kept_small_in_its_figure_and_its_name_may_hold_dollars():
+    truth = made_photograph(2100, 1500, seed=1)
+    figure = draw_panels(iter([PanelRow("cash_$1$^x", [("truth", truth)], [None])]))
+    whole, zoom = (axes.images[0].get_array() for axes in figure.axes)
+    assert (whole.shape, zoom.shape) == ((700, 500, 3), (96, 96, 3))
+    square = figure.axes[0].patches[0]
+    x, y = square.get_xy()
+    assert np.array_equal(zoom, truth[y : y + 96, x : x + 96])
+    assert figure.axes[0].images[0].get_extent() == [-0.5, 1499.5, 2099.5, -0.5]
+    assert rendered(figure).std() > 0
+
+
 def test_crops_show_the_same_detail_of_every_column():
     truth = np.full((120, 160, 3), 100, np.uint8)
     truth[64:96, 96:128] = made_photograph(32, 32, seed=0) // 2 * 2 ^ 85

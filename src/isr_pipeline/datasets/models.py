@@ -146,6 +146,8 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
                     return Champion(load_keras_file(path), its_record)
         if record is None:
             return None
+        if registered is None and record.get("registry") == tracking.registry():
+            record["registry"] = None  # it has lost it: a new database, say
         return Champion(load_keras_file(self._filepath / "network.keras"), record)
 
     def save(self, data: Champion) -> None:

@@ -7,7 +7,7 @@ from copy import copy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro_datasets import json, pandas
+from kedro_datasets import json, pandas, partitions
 
 from isr_pipeline.storage.atomic import replace_file
 
@@ -39,6 +39,15 @@ class CSVDataset(_Replaced, pandas.CSVDataset):
 
 class ParquetDataset(_Replaced, pandas.ParquetDataset):
     """`pandas.ParquetDataset`, saved whole or not at all."""
+
+
+class KeptTablesDataset(partitions.PartitionedDataset):
+    """`partitions.PartitionedDataset` that may be empty: a project begins without results."""
+
+    optional = True
+
+    def load(self) -> dict[str, Any]:
+        return super().load() if self.exists() else {}
 
 
 class JSONDataset(_Replaced, json.JSONDataset):

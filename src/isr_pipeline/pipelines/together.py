@@ -36,6 +36,15 @@ def check_together(given: Mapping[str, Parameters]) -> None:
                 f"(whole pictures of {pair.resize}): set tile.size, or train.augment to false"
             )
     if (
+        isinstance(pair, PairParameters)
+        and isinstance(evaluate, EvaluateParameters)
+        and 1 not in pair.reductions
+    ):
+        raise ProjectError(
+            f"pair.reductions are {pair.reductions}, and pictures are scored at their own size: "
+            "add 1, or train without evaluate (--pipelines=prepare,train)"
+        )
+    if (
         isinstance(split, SplitParameters)
         and isinstance(evaluate, EvaluateParameters)
         and split.test == 0

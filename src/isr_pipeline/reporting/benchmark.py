@@ -100,7 +100,7 @@ def draw_cost_plots(summary: pd.DataFrame) -> dict[str, Figure]:
         figure = Figure(figsize=(5.4 * columns, 4.2 * lines), layout="constrained")
         for number, ((name, scale), group) in enumerate(groups):
             axes = figure.add_subplot(lines, columns, number + 1)
-            axes.set_title(f"{name}, x{scale}, {protocol}", fontsize=10)
+            axes.set_title(f"{name}, x{scale}, {protocol}", fontsize=10, parse_math=False)
             _plot_costs(axes, group, f"psnr_{main_score(protocol)}")
         figure.draw_without_rendering()  # places the axes
         for axes in figure.axes:
@@ -229,6 +229,7 @@ def _plot_costs(axes: Axes, rows: pd.DataFrame, score: str) -> None:
                 textcoords="offset points",
                 fontsize=7,
                 color=colour,
+                parse_math=False,
                 arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0},
             )
     bicubic = rows.loc[(rows["kind"] == BASELINE) & (rows["model"] == "bicubic"), score]

@@ -1,17 +1,23 @@
 """Figures: learning curves, epoch times, tables as pictures, comparison panels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import cv2
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from isr_pipeline.imaging.arrays import Picture
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#4477aa", "#cc6677"
+PANEL_PIXELS = 1000
+"""The longer side that a whole picture in a panel is brought to at most."""
 
 
 def draw_learning_curves(history: pd.DataFrame) -> Figure:
@@ -37,7 +43,8 @@ def draw_learning_curves(history: pd.DataFrame) -> Figure:
                     markersize=2.5,
                 )
         axes.set_title(name.replace("_", " "))
-        axes.set_xlabel("epoch")
+        _count_along(axes, "epoch")
+        axes.ticklabel_format(axis="y", useOffset=False)
         if "loss" in name:
             axes.set_yscale("log")
         if "psnr" in name:
@@ -53,7 +60,7 @@ def draw_epoch_times(history: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     axes.bar(history["epoch"], history["seconds"], color=TRAIN_COLOUR)
     axes.set_title(f"Training time: {history['seconds'].sum() / 60:.1f} min in all")
-    axes.set_xlabel("epoch")
+    _count_along(axes, "epoch")
     axes.set_ylabel("seconds")
     axes.grid(axis="y", alpha=0.3)
     return figure
@@ -93,7 +100,8 @@ def draw_contact_sheet(pictures: dict[str, Picture]) -> Figure:
     for number, (name, picture) in enumerate(pictures.items()):
         axes = figure.add_subplot(1, len(pictures), number + 1)
         axes.imshow(picture, interpolation="nearest")
-        axes.set_title(f"{name}: {picture.shape[1]}x{picture.shape[0]}")
+        title = f"{name}: {picture.shape[1]}x{picture.shape[0]}"
+        axes.set_title(title, parse_math=False)  # a name may hold dollars
         axes.axis("off")
     return figure
 
@@ -113,32 +121,31 @@ class PanelRow:
     psnr: Sequence[float | None]
 
 
-def draw_panels(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
+def draw_panels(rows: Iterable[PanelRow], crop: int = 96) -> Figure:
     """Rows of whole pictures, each with its most detailed part zoomed in below it.
 
     Args:
-        rows: each with the same number of columns.
+        rows: each with the same number of columns; no more than one is kept whole.
         crop: side of the zoomed square in pixels.
     """
-    columns = len(rows[0].pictures)
-    figure = Figure(figsize=(3.3 * columns, 5.6 * len(rows)), layout="constrained")
-    grid = figure.subplots(
-        2 * len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": [1, 1.45] * len(rows)}
-    )
-    for number, row in enumerate(rows):
-        truth = row.pictures[-1][1]
-        side = min(crop, *truth.shape[:2])
-        top, left = most_detailed_square(truth, side)
-        for column, ((title, picture), psnr) in enumerate(zip(row.pictures, row.psnr, strict=True)):
-            whole, zoom = grid[2 * number][column], grid[2 * number + 1][column]
-            whole.imshow(picture)
-            whole.add_patch(Rectangle((left, top), side, side, fill=False, color="yellow", lw=1.2))
-            zoom.imshow(picture[top : top + side, left : left + side], interpolation="nearest")
-            whole.set_title(title if psnr is None else f"{title}: {psnr:.2f} dB", fontsize=10)
+    shown = [_Shown.of(row, crop) for row in rows]
+    columns = len(shown[0].titles)
+    figure = Figure(figsize=(3.3 * columns, 5.6 * len(shown)), layout="constrained")
+    heights = {"height_ratios": [1, 1.45] * len(shown)}
+    grid = figure.subplots(2 * len(shown), columns, squeeze=False, gridspec_kw=heights)
+    for row, wholes, zooms in zip(shown, grid[::2], grid[1::2], strict=True):
+        height, width = row.size
+        for column, title in enumerate(row.titles):
+            whole, zoom = wholes[column], zooms[column]
+            whole.imshow(row.wholes[column], extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+            square = Rectangle(row.corner, row.side, row.side, fill=False, color="yellow", lw=1.2)
+            whole.add_patch(square)
+            zoom.imshow(row.squares[column], interpolation="nearest")
+            whole.set_title(title, fontsize=10)
             for axes in (whole, zoom):
                 axes.set_xticks([])
                 axes.set_yticks([])
-        grid[2 * number][0].set_ylabel(_shortened(row.label), fontsize=10)
+        wholes[0].set_ylabel(row.label, fontsize=10, parse_math=False)
     return figure
 
 
@@ -149,20 +156,64 @@ def draw_crops(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
         rows: each with the same number of columns.
         crop: side of the square in pixels.
     """
-    columns = len(rows[0].pictures)
-    figure = Figure(figsize=(2.8 * columns, 3.1 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, row in zip(grid, rows, strict=True):
+    shown = [_Shown.of(row, crop) for row in rows]
+    columns = len(shown[0].titles)
+    figure = Figure(figsize=(2.8 * columns, 3.1 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), columns, squeeze=False)
+    for line, row in zip(grid, shown, strict=True):
+        for axes, title, square in zip(line, row.titles, row.squares, strict=True):
+            axes.imshow(square, interpolation="nearest")
+            axes.set_title(title, fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        line[0].set_ylabel(row.label, fontsize=9, parse_math=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a figure needs of a row, which is little beside the row itself."""
+
+    label: str
+    titles: list[str]
+    wholes: list[Picture]
+    squares: list[Picture]
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    side: int
+
+    @classmethod
+    def of(cls, row: PanelRow, crop: int) -> Self:
         truth = row.pictures[-1][1]
         side = min(crop, *truth.shape[:2])
         top, left = most_detailed_square(truth, side)
-        for axes, (title, picture), psnr in zip(line, row.pictures, row.psnr, strict=True):
-            axes.imshow(picture[top : top + side, left : left + side], interpolation="nearest")
-            axes.set_title(title if psnr is None else f"{title}: {psnr:.2f} dB", fontsize=9)
-            axes.set_xticks([])
-            axes.set_yticks([])
-        line[0].set_ylabel(_shortened(row.label), fontsize=9)
-    return figure
+        square = np.s_[top : top + side, left : left + side]
+        return cls(
+            _shortened(row.label),
+            [
+                title if psnr is None else f"{title}: {psnr:.2f} dB"
+                for (title, _), psnr in zip(row.pictures, row.psnr, strict=True)
+            ],
+            [_reduced(picture) for _, picture in row.pictures],
+            [picture[square].copy() for _, picture in row.pictures],
+            (truth.shape[0], truth.shape[1]),
+            (left, top),
+            side,
+        )
+
+
+def _reduced(picture: Picture) -> Picture:
+    step = -(-max(picture.shape[:2]) // PANEL_PIXELS)
+    if step == 1:
+        return picture
+    size = (max(picture.shape[1] // step, 1), max(picture.shape[0] // step, 1))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _count_along(axes: Axes, name: str) -> None:
+    """Whole numbers along the axis below."""
+    axes.set_xlabel(name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _shortened(text: str, most: int = 26) -> str:
@@ -209,8 +260,9 @@ def draw_search_history(trials: pd.DataFrame) -> Figure:
         axes.step(complete["trial"], best, where="post", color=TRAIN_COLOUR, label="best so far")
         axes.legend()
     axes.set_title("Search for parameters")
-    axes.set_xlabel("trial")
+    _count_along(axes, "trial")
     axes.set_ylabel("validation PSNR, mean over scales (dB)")
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(alpha=0.3)
     return figure
 
@@ -244,6 +296,7 @@ def draw_search_slices(
                 marker=marker,
             )
         axes.set_title(name, fontsize=9)
+        axes.ticklabel_format(axis="y", useOffset=False)
         if name in logarithmic and len(known) and not words:
             axes.set_xscale("log")
         axes.tick_params(axis="x", which="both", labelrotation=45, labelsize=7)

@@ -36,11 +36,13 @@ class PictureStream:
         digest: names the inputs and parameters that the pictures are made from.
         pictures: the pictures, in order.
         bytes: room that the pictures take at most, as far as it is known beforehand.
+        made_from: names what the pictures show, to be compared with it later.
     """
 
     digest: str
     pictures: Iterable[StoredPicture]
     bytes: int = 0
+    made_from: str = ""
 
 
 def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None:
@@ -75,7 +77,7 @@ def write_pictures(folder: Path, stream: PictureStream) -> dict[str, Any] | None
                 offset += pixels.size
         index = pd.DataFrame(rows, columns=["photograph", "scale", "height", "width", "offset"])
         index.to_parquet(partial / INDEX)
-        return {"pictures": len(rows), "bytes": offset}
+        return {"pictures": len(rows), "bytes": offset, "made_from": stream.made_from}
 
     return write_once(folder, stream.digest, write)
 
@@ -96,6 +98,7 @@ class PictureStore:
             raise FileNotFoundError(f"no complete picture store in {folder}")
         self.folder = folder
         self.digest: str = manifest["digest"]
+        self.made_from: str = manifest.get("made_from", "")
         index = pd.read_parquet(folder / INDEX)
         self._places = {
             (str(row.photograph), int(row.scale)): (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.colour import luma
-from isr_pipeline.storage.atomic import write_once
+from isr_pipeline.storage.atomic import read_manifest, write_once
 
 TABLE = "tiles.parquet"
 SCHEMA = pa.schema(
@@ -47,10 +47,12 @@ class TileStream:
     Attributes:
         digest: names the inputs and parameters that the index is made from.
         tables: data frames with the columns of `SCHEMA`.
+        made_from: names the pictures, to be compared with them later.
     """
 
     digest: str
     tables: Iterable[pd.DataFrame]
+    made_from: str = ""
 
 
 def write_tiles(folder: Path, stream: TileStream) -> dict[str, Any] | None:
@@ -66,16 +68,20 @@ def write_tiles(folder: Path, stream: TileStream) -> dict[str, Any] | None:
             for table in stream.tables:
                 writer.write_table(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
                 tiles += len(table)
-        return {"tiles": tiles}
+        return {"tiles": tiles, "made_from": stream.made_from}
 
     return write_once(folder, stream.digest, write)
 
 
 def read_tiles(folder: Path) -> pd.DataFrame:
-    """Load a tile index as written by `write_tiles`, 35 bytes a tile."""
+    """Load a tile index as written by `write_tiles`, 35 bytes a tile.
+
+    Its `attrs["made_from"]` names the pictures that it was laid over.
+    """
     # Each column of Arrow's is given up as soon as it is a column of Pandas'.
     tiles = pq.read_table(folder / TABLE).to_pandas(split_blocks=True, self_destruct=True)
     pa.default_memory_pool().release_unused()
+    tiles.attrs["made_from"] = (read_manifest(folder) or {}).get("made_from", "")
     return tiles
 
 

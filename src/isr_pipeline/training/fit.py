@@ -37,6 +37,7 @@ from isr_pipeline.training.feed import (
 from isr_pipeline.training.losses import METRICS, choose_loss
 from isr_pipeline.training.optimizers import make_optimizer
 from isr_pipeline.training.parameters import (
+    TIME_LIMIT,
     WITHOUT_EFFECT,
     LearningRateParameters,
     TrainParameters,
@@ -199,6 +200,7 @@ def fit_network(
             "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
+            "ended_by": _ended_by(callbacks, len(history) < parameters.epochs),
             "seconds": float(history["seconds"].sum()),
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
@@ -212,6 +214,12 @@ def fit_network(
             facts["best_epoch"],
         )
         return TrainingResult(trained, history, facts)
+
+
+def _ended_by(callbacks: list[keras.callbacks.Callback], early: bool) -> str:
+    if not early:
+        return "its epochs"
+    return TIME_LIMIT if any(getattr(c, "is_over", False) for c in callbacks) else "early stopping"
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:

@@ -1,11 +1,13 @@
 """Parameters of training. Imports neither Keras nor a backend."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from isr_pipeline.parameters import Parameters
+from isr_pipeline.parameters import Parameters, listed
 
+TIME_LIMIT = "its time limit"
+"""What ended a training, where `train.maximum_minutes` did."""
 WITHOUT_EFFECT = ("maximum_minutes", "resume", "feed")
 """Keys of `train` that do not change what a training step does."""
 
@@ -143,7 +145,7 @@ class TrainParameters(Parameters):
     optimizer: Literal["adam", "muon"]
     loss: Literal["mean_absolute_error", "mean_squared_error", "charbonnier", "luma_absolute_error"]
     fourier_weight: float = Field(ge=0)
-    metrics: list[Literal["psnr", "accuracy"]]
+    metrics: Annotated[list[Literal["psnr", "accuracy"]], BeforeValidator(listed)]
     learning_rate: LearningRateParameters
     average: float | None = Field(gt=0, lt=1)
     batch_size: int = Field(ge=1)

@@ -191,6 +191,14 @@ def test_a_network_that_suits_nothing_is_named(network_file, shipped, network, c
     assert "The champion suits none" in caplog.text
 
 
+def test_a_champions_folder_tells_what_it_was_trained_on_and_against(network_file, tmp_path):
+    shutil.copy(network_file, tmp_path / "network.keras")
+    record = {"protocol": "bicubic", "trained_on": ["a" * 64], "score": 30.0}
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    (model,) = load_benchmark_models(None, parameters(models=[str(tmp_path)]))
+    assert (model.degradation, model.trained_on) == ("bicubic", {"a" * 64})
+
+
 @pytest.mark.parametrize(
     ("file", "text", "problem"),
     [

@@ -254,7 +254,7 @@ def test_validation_pictures_take_no_title_where_there_are_test_pictures(world, 
     assert not kept.record["new"]
     first = chosen(world, fresh, scores, None, split="val")
     assert (first.record["split"], first.record["new"]) == ("val", True)
-    without_test = world.pairs[world.pairs["split"] != "test"]
+    without_test = world.pairs.replace({"split": {"test": "val"}})
     digest = digest_of_test(scored_pairs(without_test, "val"), world.pictures)
     reports = Champion("present", {**record, "test_digest": digest})
     assert chosen(world, fresh, scores, reports, without_test, split="val").record["new"]

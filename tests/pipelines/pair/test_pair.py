@@ -62,6 +62,21 @@ def test_a_partner_that_shows_another_photograph_is_foreign(own_folder):
     assert pairs["status"].drop(("0", 2)).eq("ok").all()
 
 
+def test_a_scale_without_partners_is_an_error(own_folder):
+    with pytest.raises(ProjectError, match=r"at scale 3 \(no file at scale 3 is listed\)"):
+        checked(own_folder, scales=[2, 3])
+
+
+def test_partners_that_were_made_otherwise_are_an_error_and_not_left_out_one_by_one(own_folder):
+    low = own_folder / FOLDER / "low res"
+    files = [low / f"{n}_2.jpg" for n in range(3)]
+    contents = [path.read_bytes() for path in files]
+    for path, content in zip(files, [*contents[1:], contents[0]], strict=True):
+        path.write_bytes(content)
+    with pytest.raises(ProjectError, match=r"3 of 3 low-resolution files.*pair\.degradation"):
+        checked(own_folder, scales=[2])
+
+
 def test_partners_of_two_scales_that_changed_names_are_foreign(own_folder):
     low = own_folder / FOLDER / "low res"
     (low / "2_2.jpg").rename(low / "x")
@@ -100,10 +115,9 @@ def test_missing_and_broken_partners_are_recorded(own_folder):
     low = own_folder / FOLDER / "low res"
     (low / "0_2.jpg").unlink()
     (low / "1_4.jpg").write_bytes(b"")
-    pairs = checked(own_folder, scales=[2, 4, 6]).set_index(["photograph", "scale"])
+    pairs = checked(own_folder, scales=[2, 4]).set_index(["photograph", "scale"])
     assert pairs.loc[("0", 2), "status"] == "partner_missing"
     assert pairs.loc[("1", 4), "status"] == "partner_empty"
-    assert pairs.loc[("2", 6), "status"] == "partner_missing"
     assert pairs.loc[("0", 4), "status"] == "ok"
 
 
@@ -195,7 +209,6 @@ def test_reduced_originals_are_pairs_of_their_own_in_their_originals_split(tmp_p
     [
         ({"reductions": [0.0]}, "different fractions"),
         ({"reductions": [1.0, 2.0]}, "different fractions"),
-        ({"reductions": [1.0, 0.5, 0.5]}, "different fractions"),
         ({"reductions": [0.5], "partners": "files"}, "need partners 'made'"),
     ],
 )

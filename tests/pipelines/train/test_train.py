@@ -6,7 +6,7 @@ from kedro_datasets.json import JSONDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.pipelines.pair.nodes import split_photographs
-from isr_pipeline.pipelines.train.nodes import train_network
+from isr_pipeline.pipelines.train.nodes import forget_checkpoints, train_network
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 from isr_pipeline.training.checkpoints import Checkpoints
 from pipelines.conftest import split_parameters, train_parameters
@@ -61,6 +61,19 @@ def test_checkpoints_stay_until_everything_is_saved(world, tmp_path):
     assert facts.load()["resumed_after"] == 1
 
 
+def test_checkpoints_of_a_training_that_time_ended_stay(world, tmp_path):
+    def left(**changes):
+        checkpoints = Checkpoints(tmp_path)
+        parameters = train_parameters(epochs=2, **changes)
+        rooms = (world.tiles, world.pairs, world.pictures, checkpoints, None, parameters)
+        _, history, facts, _ = train_network(*rooms)
+        forget_checkpoints(checkpoints, facts)
+        return len(history), facts["ended_by"], any(tmp_path.rglob("*.h5"))
+
+    assert left(maximum_minutes=1e-6) == (1, "its time limit", True)
+    assert left() == (2, "its epochs", False)
+
+
 def test_what_the_initial_network_was_trained_on_counts(world, tmp_path):
     def trained(initial):
         parameters = train_parameters(epochs=1)
@@ -75,6 +88,20 @@ def test_what_the_initial_network_was_trained_on_counts(world, tmp_path):
     tested = world.pairs.loc[world.pairs["split"] == "test", "hr_sha256"]
     with pytest.raises(ProjectError, match="was trained on 1 of the test photographs"):
         trained(InitialNetwork(network, frozenset([tested.iloc[0]])))
+
+
+def test_tiles_and_pictures_of_another_making_are_refused(world, tmp_path):
+    def train(tiles, pairs):
+        parameters = train_parameters(epochs=1)
+        train_network(tiles, pairs, world.pictures, Checkpoints(tmp_path), None, parameters)
+
+    other = world.pairs.assign(degradation="bicubic")
+    with pytest.raises(ProjectError, match=r"pictures belong to other pairs.*=pair,tile first"):
+        train(world.tiles, other)
+    tiles = world.tiles.copy()
+    tiles.attrs["made_from"] = "another store"
+    with pytest.raises(ProjectError, match="kedro run --pipelines=tile first"):
+        train(tiles, world.pairs)
 
 
 def test_tiles_of_another_split_are_refused(world, tmp_path):

@@ -154,14 +154,16 @@ def _from_card(card: weights.Card, chosen: bool) -> BenchmarkModel:
 
 
 def _from_file(path: Path) -> BenchmarkModel:
-    """A `.keras` file, with what a `card.json` or `trained_on.json` beside it says."""
+    """A `.keras` file, with what stands beside it: its card, a champion's record, what it saw."""
     card = _beside(path, "card.json", _Card, _Card())
+    record = _beside(path, "record.json", _Record, _Record())
+    trained_on = _beside(path, "trained_on.json", list[str], record.trained_on)
     return BenchmarkModel(
         label=label_of(path),
         network=fold(load_keras_file(path)),
-        degradation=card.degradation,
+        degradation=card.degradation or record.protocol,
         anywhere=True,
-        trained_on=frozenset(_beside(path, "trained_on.json", list[str], [])),
+        trained_on=frozenset(trained_on),
         training=card.training.model_dump(exclude_none=True),
         shipped=None,
     )
@@ -179,6 +181,13 @@ class _Training(BaseModel):
 class _Card(BaseModel):
     degradation: str = ""
     training: _Training = _Training()
+
+
+class _Record(BaseModel):
+    """What a champion's record says."""
+
+    protocol: str = ""
+    trained_on: list[str] = []
 
 
 def label_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from isr_pipeline.imaging.degradations import block_mean
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
+from isr_pipeline.pipelines.pair.belonging import check_pictures
 from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.quality.protocol import BYTES_A_PIXEL, CEILING, SCORES, score_picture
@@ -58,8 +59,10 @@ def score_pictures(
         of `quality.protocol`, and `status`.
 
     Raises:
-        ProjectError: when test photographs were trained on, as after a change of the split.
+        ProjectError: when test photographs were trained on, as after a change of the split, or
+            the pictures are of other pairs.
     """
+    check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
     leaked = set(trained_on) & set(chosen["hr_sha256"])
     if leaked and parameters.split == "test":
@@ -226,20 +229,23 @@ def draw_comparison(
     parameters: EvaluateParameters,
 ) -> Figure:
     """Panels: low resolution, bicubic, network and truth, each whole and zoomed, with its PSNR."""
+    check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
     photographs = sorted(chosen["photograph"].unique())[: parameters.panels]
     chosen = chosen[chosen["photograph"].isin(photographs)]
-    rows = []
-    for pair, low_res, truth, sr in _predictions(network, chosen, pictures):
-        columns = [
-            ("low resolution", _enlarge_nearest(low_res, truth)),
-            ("bicubic", _bicubic(pair, low_res, truth)),
-            ("network", sr),
-            ("truth", truth),
-        ]
-        scores = [None if title == "truth" else psnr(truth, shown) for title, shown in columns]
-        rows.append(PanelRow(f"x{pair.scale}, {pair.photograph}", columns, scores))
-    return draw_panels(rows)
+
+    def rows() -> Iterator[PanelRow]:
+        for pair, low_res, truth, sr in _predictions(network, chosen, pictures):
+            columns = [
+                ("low resolution", _enlarge_nearest(low_res, truth)),
+                ("bicubic", _bicubic(pair, low_res, truth)),
+                ("network", sr),
+                ("truth", truth),
+            ]
+            scores = [None if title == "truth" else psnr(truth, shown) for title, shown in columns]
+            yield PanelRow(f"x{pair.scale}, {pair.photograph}", columns, scores)
+
+    return draw_panels(rows())
 
 
 def choose_champion(
@@ -265,8 +271,10 @@ def choose_champion(
         The champion, old or new.
 
     Raises:
-        ProjectError: when the network has collapsed and there is no champion to keep.
+        ProjectError: when the network has collapsed and there is no champion to keep, or the
+            pictures are of other pairs.
     """
+    check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
     test_digest = digest_of_test(chosen, pictures)
     mine = picture_scores[picture_scores["method"] == NETWORK]

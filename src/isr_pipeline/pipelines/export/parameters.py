@@ -1,10 +1,10 @@
 """Parameters of exporting."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from isr_pipeline.parameters import Parameters
+from isr_pipeline.parameters import Parameters, listed
 
 
 class ExportParameters(Parameters):
@@ -15,5 +15,7 @@ class ExportParameters(Parameters):
         maximum_difference: in grey levels of 255, on real pictures, computed in float32.
     """
 
-    formats: list[Literal["openvino", "onnx", "litert"]] = Field(min_length=1)
+    formats: Annotated[
+        list[Literal["openvino", "onnx", "litert"]], BeforeValidator(listed), Field(min_length=1)
+    ]
     maximum_difference: float = Field(gt=0)

@@ -14,6 +14,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.degradations import block_mean, degrade
 from isr_pipeline.imaging.resampling import imresize
+from isr_pipeline.pipelines.pair.belonging import digest_pairs
 from isr_pipeline.pipelines.pair.parameters import (
     AgreementParameters,
     PairParameters,
@@ -80,7 +81,20 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
             rows.append(row)
     if not any(row["status"] == USABLE for row in rows):
         raise ProjectError(_none_usable(rows, parameters))
-    return pd.DataFrame(rows)
+    pairs = pd.DataFrame(rows)
+    _see_that_all_scales_have_pairs(pairs, parameters)
+    return pairs
+
+
+def _see_that_all_scales_have_pairs(pairs: pd.DataFrame, parameters: PairParameters) -> None:
+    present = set(pairs.loc[pairs["status"] == USABLE, "scale"])
+    missing = [scale for scale in parameters.scales if scale not in present]
+    if missing:
+        reason = pairs.loc[pairs["scale"] == missing[0], "reason"].iloc[0]
+        raise ProjectError(
+            f"no photograph has a usable low-resolution partner at scale {missing[0]} ({reason}): "
+            "take it out of pair.scales, or set pair.partners to 'made'"
+        )
 
 
 def _none_usable(rows: list[dict[str, Any]], parameters: PairParameters) -> str:
@@ -111,6 +125,9 @@ def check_partners(
     Returns:
         The pairs with `agreement_psnr` in dB (infinite for bit equality, null where nothing was
         to compare), and `status` `foreign` with a reason where the file does not belong.
+
+    Raises:
+        ProjectError: when most files do not belong, or all of a scale's.
     """
     pairs = candidate_pairs.copy()
     pairs["agreement_psnr"] = np.nan
@@ -133,6 +150,15 @@ def check_partners(
         for row, findings in results:
             for column, value in findings.items():
                 pairs.loc[row, column] = value
+    checked = pairs.loc[to_check.index]
+    foreign = int((checked["status"] == "foreign").sum())
+    if 2 * foreign > len(checked):
+        raise ProjectError(
+            f"{foreign} of {len(checked)} low-resolution files do not show their originals reduced "
+            f"by '{parameters.degradation}' (median {checked['agreement_psnr'].median():.1f} dB): "
+            "set pair.degradation to what made them, or pair.partners to 'made'"
+        )
+    _see_that_all_scales_have_pairs(pairs, parameters)
     usable = int((pairs["status"] == USABLE).sum())
     refused = pairs.loc[pairs["status"] != USABLE, "status"].value_counts()
     logger.info(
@@ -181,7 +207,7 @@ def store_pictures(
     usable = pairs[pairs["status"] == USABLE]
     columns = ["photograph", "scale", "reduction", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
     settings = parameters.model_dump(exclude={"agreement"})
-    work = digest("pictures", 1, usable[columns].to_numpy().tolist(), settings)
+    work = digest("pictures", 2, usable[columns].to_numpy().tolist(), settings)
     groups = list(usable.groupby("photograph", sort=False))
 
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:
@@ -205,7 +231,7 @@ def store_pictures(
         for loaded in map_in_order(load, groups, len(groups), "storing pictures", _threads(usable)):
             yield from loaded
 
-    return PictureStream(work, pictures(), _room_for(usable))
+    return PictureStream(work, pictures(), _room_for(usable), digest_pairs(pairs))
 
 
 def _threads(pairs: pd.DataFrame) -> int:

@@ -1,11 +1,18 @@
 """Parameters of pairing."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from isr_pipeline.imaging.degradations import Degradation
 from isr_pipeline.parameters import Parameters, listed
+
+
+def _both(value: Any) -> Any:
+    """Two numbers in one word, with a space or `x` between, as a list."""
+    if isinstance(value, str):
+        return [int(n) if n.isdecimal() else n for n in value.replace("x", " ").split()]
+    return value
 
 
 class SplitParameters(Parameters):
@@ -71,8 +78,8 @@ class PairParameters(Parameters):
     degradation: Degradation
     partners: Literal["files", "made"]
     low_res: Literal["small", "pixelated"]
-    reductions: list[float] = Field(min_length=1)
-    resize: list[int] | None = Field(min_length=2, max_length=2)
+    reductions: Annotated[list[float], BeforeValidator(listed), Field(min_length=1)]
+    resize: Annotated[list[int], BeforeValidator(_both), Field(min_length=2, max_length=2)] | None
     agreement: AgreementParameters
 
     @model_validator(mode="after")

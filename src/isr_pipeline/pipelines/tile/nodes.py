@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.pipelines.pair.belonging import check_pictures
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
@@ -24,11 +25,15 @@ def index_tiles(
 
     Returns:
         The tile index, to be made when the one on disk was made from something else.
+
+    Raises:
+        ProjectError: when the pictures are of other pairs.
     """
+    check_pictures(pairs, pictures)
     usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
     columns = ["photograph", "scale", "enlargement", "split"]
     work = digest(
-        "tiles", 1, pictures.digest, usable[columns].to_numpy().tolist(), parameters.model_dump()
+        "tiles", 2, pictures.digest, usable[columns].to_numpy().tolist(), parameters.model_dump()
     )
 
     def tables() -> Iterator[pd.DataFrame]:
@@ -61,7 +66,7 @@ def index_tiles(
             flat,
         )
 
-    return TileStream(work, tables())
+    return TileStream(work, tables(), pictures.digest)
 
 
 def _spread(table: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Training: a network from tiles, with its history."""
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -9,10 +10,13 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import Network, import_keras
+from isr_pipeline.pipelines.pair.belonging import check_tiles
 from isr_pipeline.reporting.figures import draw_epoch_times, draw_learning_curves, draw_table
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.training.checkpoints import Checkpoints
-from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.parameters import TIME_LIMIT, TrainParameters
+
+logger = logging.getLogger(__name__)
 
 
 def train_network(
@@ -34,7 +38,7 @@ def train_network(
         ProjectError: when the tiles were laid over other pairs or another split, or the initial
             network was trained on test photographs.
     """
-    usable = pairs_of_tiles(tiles, pairs)
+    usable = check_tiles(tiles, pairs, pictures)
     initial = None if initial_network is None else initial_network.network
     seen = frozenset() if initial_network is None else initial_network.trained_on
     leaked = seen & set(pairs.loc[pairs["split"] == "test", "hr_sha256"])
@@ -57,24 +61,14 @@ def train_network(
 
 
 def forget_checkpoints(checkpoints: Checkpoints, training_facts: dict[str, Any]) -> None:
-    """Delete the finished training's checkpoints, now that all of its results are saved."""
-    checkpoints.of(training_facts["digest"]).forget()
+    """Delete the finished training's checkpoints, now that all of its results are saved.
 
-
-def pairs_of_tiles(tiles: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The usable pairs of the splits `train` and `val`, on which the tiles were laid.
-
-    Raises:
-        ProjectError: when the tiles were laid over other pairs or another split.
+    Those of a training that its time limit ended stay: with more time it goes on.
     """
-    key = ["photograph", "scale", "split"]
-    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
-    laid = set(tiles[key].drop_duplicates().astype(str).itertuples(index=False, name=None))
-    if not laid <= set(usable[key].astype(str).itertuples(index=False, name=None)):
-        raise ProjectError(
-            "the tiles belong to other pairs or another split: run kedro run --pipelines=tile first"
-        )
-    return usable
+    if training_facts.get("ended_by") == TIME_LIMIT:
+        logger.info("Its checkpoints stay: with a higher train.maximum_minutes it goes on")
+        return
+    checkpoints.of(training_facts["digest"]).forget()
 
 
 def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:

@@ -11,7 +11,7 @@ from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import import_keras
-from isr_pipeline.pipelines.train.nodes import pairs_of_tiles
+from isr_pipeline.pipelines.pair.belonging import check_tiles
 from isr_pipeline.reporting.figures import draw_search_history, draw_search_slices
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
@@ -48,7 +48,7 @@ def search_parameters(
         ProjectError: when the tiles were laid over other pairs or another split, and for a search
             space that `train` does not have, or when another process is at this very search.
     """
-    pairs_of_tiles(tiles, pairs)
+    check_tiles(tiles, pairs, pictures)
     initial = None if initial_network is None else initial_network.network
     check_space(tune, train)
     import_keras()
