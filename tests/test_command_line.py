@@ -49,11 +49,18 @@ def test_a_bad_file_makes_the_exit_code_1_and_is_listed(isr):
     result = isr("upscale", "photos", "-o", "out", "--format", "webp")
     assert result.exit_code == 1
     assert "1 enlarged" in result.stderr
-    happened, listed = result.stderr.split("Failed:")
-    for part in (happened, listed):
-        assert part.count("photos/bad.png: the file has 0 bytes") == 1
+    assert result.stderr.count("photos/bad.png: the file has 0 bytes") == 1
     assert "1 failed" in result.stderr
     assert Image.open(isr.folder / "out/one.webp").format == "WEBP"
+
+
+def test_what_failed_in_a_long_batch_is_listed_at_its_end(isr):
+    for number in range(20):
+        (isr.folder / f"photos/bad{number}.png").write_bytes(b"")
+    result = isr("upscale", "photos", "-o", "out")
+    happened, listed = result.stderr.split("Failed:")
+    for part in (happened, listed):
+        assert part.count("photos/bad7.png: the file has 0 bytes") == 1
 
 
 def test_a_mistake_is_one_line(isr):

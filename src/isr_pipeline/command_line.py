@@ -15,6 +15,8 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.terminal import say
 from isr_pipeline.weights import DEGRADATIONS
 
+SCREENFUL = 20
+"""Pictures of a batch whose lines are still to be seen at its end."""
 FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
 PICTURE = click.Path(path_type=Path)
 
@@ -134,11 +136,12 @@ def upscale(
         say("Stopped. The same command goes on where this one ended.")
         sys.exit(130)
     say(f"{batch.summary()}: {shown(output)}")
-    if batch.failed:
-        # Each was named when it failed; in a long batch that has scrolled away.
+    if batch.failed and len(batch.outcomes) > SCREENFUL:
+        # Each was named when it failed, which has scrolled away.
         say("Failed:")
         for outcome in batch.failed:
             say(f"  {shown(outcome.source)}: {outcome.reason}")
+    if batch.failed:
         sys.exit(1)
 
 

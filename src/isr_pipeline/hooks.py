@@ -1,9 +1,11 @@
 """What happens around every run: tracking, friendly errors, where to look next."""
 
 import errno
+import json
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -22,12 +24,24 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
 from isr_pipeline.configuration import ConfigLoader
+from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.models import champion_of
+from isr_pipeline.networks import scales_of
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
 
 logger = logging.getLogger(__name__)
+PARTS_OF_PIPELINES = (
+    "from_nodes",
+    "to_nodes",
+    "node_names",
+    "from_inputs",
+    "to_outputs",
+    "tags",
+    "node_namespaces",
+)
+"""Parameters of a run that leave out nodes, as one does who goes on where a run ended."""
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """What a system says that lets nothing be written, or read, there."""
 NAMES_ARE_LOOKED_UP_IN = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
@@ -93,7 +107,10 @@ class TrackingHooks(MlflowHook):
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        cast(ConfigLoader, self._context.config_loader).check_parameters(_parameters_of_nodes())
+        loader = cast(ConfigLoader, self._context.config_loader)
+        loader.check_parameters(_parameters_of_nodes())
+        if not any(run_params.get(part) for part in PARTS_OF_PIPELINES):
+            _check_that_settings_are_read(loader, pipeline)
         check_together(
             {
                 name.removeprefix("params:"): catalog[name].load()
@@ -111,11 +128,7 @@ class TrackingHooks(MlflowHook):
             tracking.give_up(error)
         if not self._already_active_mlflow:
             tracking.own_active_run()
-        used = {
-            name.removeprefix("params:").split(".")[0]
-            for name in pipeline.inputs()
-            if name.startswith("params:")
-        }
+        used = _groups_of(pipeline)
         parameters = self._context.config_loader["parameters"]
         tracking.log_parameters({k: v for k, v in parameters.items() if k in used})
         tags = {"environment": str(run_params.get("env") or "base")}
@@ -186,7 +199,19 @@ class TrackingHooks(MlflowHook):
 
 
 class ProjectHooks:
-    """Where to look when a run is done."""
+    """Where to look when a run is done, and what is not read before it."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        folder = Path(context.config_loader.conf_source) / "local"
+        unread = sorted(path.name for path in folder.rglob("*.y*ml"))
+        if context.env not in (None, "local") and unread:
+            logger.warning(
+                "conf/local is not read with --env=%s: %s would have to be in conf/%s",
+                context.env,
+                ", ".join(unread),
+                context.env,
+            )
 
     @hook_impl
     def after_pipeline_run(
@@ -199,6 +224,7 @@ class ProjectHooks:
             "comparison_panels",
             "champion",
             "exported",
+            "tuned_parameters",
             "benchmark_tables",
             "benchmark_panels",
             "results_page",
@@ -210,6 +236,8 @@ class ProjectHooks:
                     places.append(f"  {name.replace('_', ' '):18} {path}")
                 if name == "champion" and path is not None:
                     places += _how_to_use(Path(path))
+        if "network" in pipeline.all_outputs() and not _is_champion(catalog, pipeline):
+            places += _how_to_try(catalog["network"])
         if places:
             logger.info(
                 "Where to look next:\n%s\n  %-18s make ui (or: kedro mlflow ui)\n"
@@ -218,6 +246,23 @@ class ProjectHooks:
                 "runs",
                 "pipelines",
             )
+
+
+def _is_champion(catalog: DataCatalog, pipeline: Pipeline) -> bool:
+    """Whether the run's network has become champion."""
+    champion = catalog["champion"] if "champion" in pipeline.all_outputs() else None
+    if not isinstance(champion, ChampionDataset):
+        return False
+    return bool(json.loads((champion._filepath / RECORD).read_text())["new"])
+
+
+def _how_to_try(network: Any) -> list[str]:
+    """The command that enlarges pictures with a run's network, if it can."""
+    if not isinstance(network, KerasModelDataset) or scales_of(network.load())[0] == 1:
+        return []  # the report's takes pictures that are as large as its result
+    path, here = network._filepath, Path.cwd()
+    typed = shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return [f"  {'this network':18} isr upscale <picture> --model {typed}"]
 
 
 def _how_to_use(champion: Path) -> list[str]:
@@ -233,13 +278,34 @@ def _is_remote(entry: Any) -> bool:
     return getattr(entry, "_protocol", "file") != "file"
 
 
-def _parameters_of_nodes() -> set[str]:
+def _groups_of(pipeline: Pipeline) -> set[str]:
+    """The groups of parameters that a pipeline's nodes read."""
     return {
         name.removeprefix("params:").split(".")[0]
-        for pipeline in pipelines.values()
         for name in pipeline.inputs()
         if name.startswith("params:")
     }
+
+
+def _parameters_of_nodes() -> set[str]:
+    return set().union(*(_groups_of(pipeline) for pipeline in pipelines.values()))
+
+
+def _check_that_settings_are_read(loader: ConfigLoader, pipeline: Pipeline) -> None:
+    """Refuse settings on the command line that would change nothing in this run."""
+    for group, value in (loader.runtime_params or {}).items():
+        if group in _groups_of(pipeline) | loader.read:
+            continue
+        name = f"{group}.{next(iter(value))}" if isinstance(value, dict) and value else group
+        readers = [
+            known
+            for known, other in pipelines.items()
+            if group in _groups_of(other) and known not in ("__default__", "prepare")
+        ]
+        raise ProjectError(
+            f"the parameter '{name}' changes nothing in this run: add a pipeline that reads it to "
+            f"--pipelines ({', '.join(readers)}), or leave it out"
+        )
 
 
 def _unprepared(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:

@@ -50,6 +50,21 @@ def test_a_wrong_parameter_fails_before_any_node_with_its_name(empty_project):
     assert not (empty_project.folder / "data").exists()
 
 
+def test_a_setting_that_this_run_does_not_read_is_refused(empty_project):
+    command = ("run", "--env=test", "--pipelines=tile,train", "--params=pair.scales=2")
+    error = one_line(empty_project.kedro(*command))
+    assert "'pair.scales' changes nothing in this run" in error
+    assert "--pipelines (pair)" in error
+
+
+def test_settings_in_a_folder_that_is_not_read_are_named(empty_project):
+    (empty_project.folder / "conf" / "local" / "parameters_train.yml").write_text("train: {}")
+    run = empty_project.kedro("run", "--env=test", "--pipelines=ingest")
+    assert run.returncode == 0, run.stderr
+    line = "conf/local is not read with --env=test: parameters_train.yml would have to be in"
+    assert line in " ".join(run.stderr.split())
+
+
 def test_wrong_names_of_environments_and_pipelines_are_one_line_with_the_right_ones(empty_project):
     error = one_line(empty_project.kedro("run", "--env=nosuch"))
     assert "there are base, local, photos" in error

@@ -121,6 +121,7 @@ def test_training_runs_alone_from_what_is_prepared(run_project):
     done = run_project.kedro("run", "--pipeline=train", "--env=test", "--params=train.epochs=1")
     assert done.returncode == 0, done.stderr
     assert "Trained 1 epochs" in done.stderr
+    assert "isr upscale <picture> --model data/06_models/test/network.keras" in done.stderr
     assert "deprecated" not in done.stderr
     assert "Traceback" not in done.stderr
 

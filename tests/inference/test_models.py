@@ -64,8 +64,12 @@ def test_a_champion_for_another_degradation_comes_after_shipped_weights(no_weigh
     write_card(no_weights.shipped, "autoencoder", "realistic", [2])
     assert choose(None, 2, "realistic", no_weights.working).model.name == "autoencoder"
     assert choose("champion", 2, "realistic", no_weights.working).model == place / "network.keras"
-    with pytest.raises(ProjectError, match="no champion for scale 6"):
+    with pytest.raises(ProjectError, match=r"for scale 6: there are champion:sample \(x2\)"):
         choose("champion", 6, "realistic", no_weights.working)
+    with pytest.raises(ProjectError, match=r"no champion:photo: there are champion:sample \(x2\)"):
+        choose("champion:photo", 2, None, no_weights.working)
+    with pytest.raises(ProjectError, match="after kedro run"):
+        choose("champion", 2, None, no_weights.shipped)
 
 
 def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):
@@ -95,7 +99,7 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
         assert choose(wanted, 2, "unsplash", folder).model == newer
         assert choose(wanted, 6, "unsplash", folder).model == older
         assert choose(wanted, 2, "bicubic", folder).model == newer
-    with pytest.raises(ProjectError, match="no champion for scale 3"):
+    with pytest.raises(ProjectError, match="no champion is for scale 3"):
         choose("champion", 3, "unsplash", folder)
     assert [row[:3] for row in table(folder)[1:]] == [
         ("champion:newer", "x2 x4", "unsplash"),
@@ -105,7 +109,7 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
     assert choose("champion:older", 2, "unsplash", folder).model == older
     assert champion_of(folder, "older").model == older
     assert champion_of(folder, "report") is None
-    with pytest.raises(ProjectError, match=r"no champion for scale 4 in .*older"):
+    with pytest.raises(ProjectError, match="champion:older is for x2 x6"):
         choose("champion:older", 4, None, folder)
 
 

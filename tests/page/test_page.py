@@ -149,7 +149,11 @@ def test_a_champion_that_shipped_weights_beat_is_offered_last(tmp_path):
     assert names[-1] == "champion"
     assert names[0] == "subpixel-small"
     write_champion(tmp_path, "good", "unsplash", [2])
-    assert available_networks(tmp_path)[0]["degradation"] == "unsplash"
+    best = available_networks(tmp_path)[0]
+    assert best["label"] == "champion of good, for unsplash pictures"
+    write_champion(tmp_path, "x6", "realistic", [2, 6], shipped=shipped)  # nothing to beat at x6
+    labels = [network["label"] for network in available_networks(tmp_path)]
+    assert "champion of x6, for realistic pictures" in labels[-2:]
 
 
 def test_a_taken_port_and_a_missing_extra_are_one_line(site):
@@ -185,7 +189,7 @@ def test_a_person_drops_a_picture_compares_and_downloads(site, tmp_path):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(site.address)
-        page.get_by_label("Network").select_option(label="champion, for bicubic pictures")
+        page.get_by_label("Network").select_option(label="champion of photos, for bicubic pictures")
         page.get_by_label("Scale").select_option("3")
         assert page.get_by_role("button", name="Enlarge").is_disabled()
         page.locator("#file").set_input_files(tmp_path / "holiday.png")

@@ -129,7 +129,8 @@ class Batch:
         if count[DONE]:
             rate = self.megapixels / self.seconds
             done += f" ({self.megapixels:.1f} MP in {self.seconds:.1f} s, {rate:.1f} MP/s)"
-        kept = f"{count[KEPT]} already there (--overwrite does them again)" if count[KEPT] else ""
+        again = "whichever network made them: --overwrite does them again"
+        kept = f"{count[KEPT]} already there ({again})" if count[KEPT] else ""
         failed = f"{count[FAILED]} failed" if count[FAILED] else ""
         return ", ".join(part for part in (done, kept, failed) if part)
 

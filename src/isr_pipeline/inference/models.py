@@ -66,15 +66,12 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
         except ProjectError as error:
             if champion is not None:
                 return champion
-            raise ProjectError(
-                f"{error}; and no champion for scale {scale} in {folder}: kedro run trains one"
-            ) from None
+            raise ProjectError(f"{error}; and {_no_champion(folder, scale)}") from None
     word, _, environment = str(model).partition(":")
     if word == CHAMPION:
         champion = find_champion(folder, scale, wanted, environment or None)
         if champion is None:
-            place = folder / "data" / "06_models" / environment
-            raise ProjectError(f"no champion for scale {scale} in {place}: kedro run trains one")
+            raise ProjectError(_no_champion(folder, scale, environment))
         return champion
     path = Path(model)
     within = path / "network.keras"
@@ -85,6 +82,19 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
             raise ProjectError(f"there is no network {path}")
         return Source(path, str(path), None)
     return _shipped(weights.find(str(model), scale, degradation))
+
+
+def _no_champion(folder: Path, scale: int, environment: str = "") -> str:
+    """Why there is none for a scale, and what there is."""
+    scales = {s.environment: " ".join(f"x{n}" for n in s.scales) for s in _champions(folder)}
+    if environment in scales:
+        return f"{CHAMPION}:{environment} is for {scales[environment]}: choose one of these scales"
+    if not scales:
+        return f"there is no champion in {folder}: start in a project's folder, after kedro run"
+    known = ", ".join(f"{CHAMPION}:{name} ({of_it})" for name, of_it in scales.items())
+    if environment:
+        return f"there is no {CHAMPION}:{environment}: there are {known}"
+    return f"no champion is for scale {scale}: there are {known}"
 
 
 def better_shipped(champion: Source, scale: int) -> Source | None:

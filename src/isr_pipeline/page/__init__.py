@@ -132,9 +132,13 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
     """What can be chosen: `network`, `degradation`, `scales` and a `label` each, the best first."""
     own: list[tuple[str, str, list[int]]] = []
     beaten: list[tuple[str, str, list[int]]] = []
+    places: dict[tuple[str, str], str] = {}
     for champion, scales in champions(folder):
-        is_beaten = all(better_shipped(champion, scale) for scale in scales)
-        (beaten if is_beaten else own).append((CHAMPION, str(champion.degradation), scales))
+        is_beaten = better_shipped(champion, 2 if 2 in scales else scales[0])  # x2 is shown first
+        key = CHAMPION, str(champion.degradation)
+        (beaten if is_beaten else own).append((*key, scales))
+        others = f"{places[key]} and " if key in places else " of "
+        places[key] = f"{others}{champion.environment}"
     order = {name: place for place, name in enumerate(weights.DEFAULT_ORDER)}
     cards = sorted(
         weights.available(),
@@ -151,7 +155,7 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
             "network": name,
             "degradation": degradation,
             "scales": sorted(scales),
-            "label": f"{name}, for {degradation} pictures",
+            "label": f"{name}{places.get((name, degradation), '')}, for {degradation} pictures",
         }
         for (name, degradation), scales in merged.items()
     ]
