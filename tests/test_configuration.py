@@ -10,6 +10,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.hooks import one_line_for_people, wrong_parameters
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
+from isr_pipeline.training.parameters import LearningRateParameters
 from pipelines.conftest import pair_parameters, train_parameters
 
 
@@ -131,6 +132,7 @@ def test_lists_may_be_written_with_spaces():
     assert pair_parameters(resize="800x1200", **pixelated).resize == [800, 1200]
     assert train_parameters(metrics="psnr accuracy").metrics == ["psnr", "accuracy"]
     assert train_parameters(metrics="").metrics == []
+    assert train_parameters(metrics=None).metrics == []
     with pytest.raises(ValidationError, match="reductions"):
         pair_parameters(reductions="half", **pair)
 
@@ -138,7 +140,7 @@ def test_lists_may_be_written_with_spaces():
 def test_wrong_parameters_are_one_line_each_with_its_whole_name():
     def said(model, name, values):
         try:
-            model(**values)
+            model.model_validate(values)
         except ValidationError as error:
             return f"- Parameter '{name}': Failed to instantiate X for parameter '{name}': {error}"
 
@@ -147,11 +149,13 @@ def test_wrong_parameters_are_one_line_each_with_its_whole_name():
         [
             said(SplitParameters, "split", {**split, "tset": 0.1}),
             said(SplitParameters, "split", {**split, "seed": "many", "test": -1}),
+            said(LearningRateParameters, "rate", 0.1),
         ]
     )
     assert wrong_parameters(text) == (
         "split: there is no 'tset': is it test?; split.seed: input should be a valid integer; "
-        "split.test: input should be greater than or equal to 0"
+        "split.test: input should be greater than or equal to 0; "
+        "rate: it is a group: set peak, schedule, warmup_steps, final_fraction in it"
     )
     assert wrong_parameters("something else") == "something else"
 

@@ -27,7 +27,7 @@ from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.models import champion_of
-from isr_pipeline.networks import scales_of
+from isr_pipeline.networks import check_backend, scales_of
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
 
@@ -107,6 +107,7 @@ class TrackingHooks(MlflowHook):
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
+        check_backend()
         loader = cast(ConfigLoader, self._context.config_loader)
         loader.check_parameters(_parameters_of_nodes())
         if not any(run_params.get(part) for part in PARTS_OF_PIPELINES):

@@ -39,6 +39,8 @@ class Parameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _knows_every_key(cls, values: Any) -> Any:
+        if not isinstance(values, dict | cls):
+            raise ValueError(f"it is a group: set {', '.join(cls.model_fields)} in it")
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
                 near = get_close_matches(str(key), cls.model_fields, 1)

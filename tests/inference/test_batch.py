@@ -474,8 +474,13 @@ def test_an_interruption_while_the_last_picture_is_written_leaves_nothing_half(
         return writer
 
     monkeypatch.setattr(module.encode, "open_writer", open_writer)
-    with pytest.raises(KeyboardInterrupt):
-        upscale_files(plan([photos / "summer"], tmp_path / "out"), upscaler())
+    # A shell's background jobs begin with it ignored.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            upscale_files(plan([photos / "summer"], tmp_path / "out"), upscaler())
+    finally:
+        signal.signal(signal.SIGINT, former)
     assert files_in(tmp_path / "out") == set()
 
 

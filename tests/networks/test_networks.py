@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -8,7 +9,14 @@ import pytest
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.networks import NETWORKS, at_scale, build_network, load_keras_file, scales_of
+from isr_pipeline.networks import (
+    NETWORKS,
+    at_scale,
+    build_network,
+    check_backend,
+    load_keras_file,
+    scales_of,
+)
 from isr_pipeline.networks.cost import (
     describe_layers,
     multiply_adds_per_pixel,
@@ -223,3 +231,17 @@ def test_an_unknown_network_is_an_error_that_lists_the_known():
 def test_crop_to_match_cuts_bottom_and_right():
     pictures, reference = np.arange(32.0).reshape(1, 4, 4, 2), np.zeros((1, 3, 2, 5))
     assert np.array_equal(CropToMatch()([pictures, reference]), pictures[:, :3, :2])
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("jaxx", "KERAS_BACKEND=jaxx: there are tensorflow, jax, torch"),
+        ("torch", r"KERAS_BACKEND=torch is not installed: pip install -e '\.\[torch\]'"),
+    ],
+)
+def test_a_backend_that_is_not_there_is_named(monkeypatch, backend, words):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ProjectError, match=words):
+        check_backend()

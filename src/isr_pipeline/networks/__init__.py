@@ -7,6 +7,8 @@ not clipped. All scales share one trunk.
 Nothing here is imported before it is needed: Keras takes seconds to load.
 """
 
+import importlib.util
+import os
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -23,6 +25,9 @@ Network = Any
 """A `keras.Model`. Kedro resolves the annotations of node functions when it validates parameters,
 and Keras must not be imported for that."""
 
+BACKENDS = ("tensorflow", "jax", "torch")
+"""That Keras can train with."""
+
 NETWORKS = ("autoencoder", "report_autoencoder", "subpixel")
 
 SUBPIXEL_SIZES = {"tiny": (16, 4), "small": (32, 6), "medium": (48, 9)}
@@ -34,11 +39,32 @@ def import_keras() -> None:
 
     TensorFlow's C++ libraries write them before they read their own log level. What is written
     while the import fails is shown.
+
+    Raises:
+        ProjectError: when the backend that was asked for is not there.
     """
     if "keras" in sys.modules:
         return
+    check_backend()
     with quiet():
         import keras  # noqa: F401
+
+
+def check_backend() -> None:
+    """See that the backend which KERAS_BACKEND names is installed; it is not imported.
+
+    Raises:
+        ProjectError: when it is not, or there is none of that name.
+    """
+    backend = os.environ.get("KERAS_BACKEND")
+    if not backend:
+        return
+    if backend not in BACKENDS:
+        raise ProjectError(f"KERAS_BACKEND={backend}: there are {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(backend) is None:
+        raise ProjectError(
+            f"KERAS_BACKEND={backend} is not installed: pip install -e '.[{backend}]'"
+        )
 
 
 def load_keras_file(path: Path) -> "keras.Model":
