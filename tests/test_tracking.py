@@ -217,3 +217,22 @@ def test_a_process_that_is_asked_to_end_leaves_no_run_open(tmp_path):
     assert done.returncode == 143, done.stderr
     (run,) = mlflow.MlflowClient(database).search_runs(["0"])
     assert run.info.status == "KILLED"
+
+
+def test_files_that_go_where_the_project_was_are_named(run, tmp_path, caplog):
+    mlflow.end_run()
+    former, project = tmp_path / "former", tmp_path / "project"
+    former.mkdir()
+    mlflow.set_tracking_uri(tracking.own_database(former))
+    mlflow.create_experiment("moved", f"{former}/mlartifacts")
+    mlflow.set_experiment("moved")
+    with mlflow.start_run():
+        tracking.see_where_files_go(former)
+    former.rename(project)
+    mlflow.set_tracking_uri(tracking.own_database(project))
+    mlflow.set_experiment("moved")
+    with mlflow.start_run():
+        tracking.see_where_files_go(project)
+        tracking.see_where_files_go(tmp_path / "another")  # whose database this is not
+    (said,) = (r.getMessage() for r in caplog.records if r.name == "isr_pipeline.tracking")
+    assert f"in {former}/mlartifacts, where" in said

@@ -129,6 +129,7 @@ class TrackingHooks(MlflowHook):
             tracking.give_up(error)
         if not self._already_active_mlflow:
             tracking.own_active_run()
+        tracking.see_where_files_go(self._context.project_path)
         used = _groups_of(pipeline)
         parameters = self._context.config_loader["parameters"]
         tracking.log_parameters({k: v for k, v in parameters.items() if k in used})

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +77,7 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
         The first of `MLFLOW_TRACKING_URI`, `configured` and the project's own database that is
         set. A server that does not answer is replaced by the project's own, with one warning.
     """
-    local = f"sqlite:///{project_root.as_posix()}/mlflow.db"
+    local = own_database(project_root)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or local
     trouble = _trouble_of(uri)
     if trouble and not _away:
@@ -97,6 +98,11 @@ def artifact_location(uri: str, project_root: Path) -> str | None:
     """
     has_own = urlparse(uri).scheme in (*SERVERS, "databricks")
     return None if has_own else f"{project_root.as_posix()}/mlartifacts"
+
+
+def own_database(project_root: Path) -> str:
+    """The address of the database in a project's folder."""
+    return f"sqlite:///{project_root.as_posix()}/mlflow.db"
 
 
 @functools.cache
@@ -204,6 +210,28 @@ def own_active_run() -> None:
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+@forgiving
+def see_where_files_go(project_root: Path) -> None:
+    """Warn where the files of the open run leave the project, as after it was moved or renamed.
+
+    MLflow remembers for each experiment where its files go, from when it was made.
+    """
+    import mlflow
+
+    run = mlflow.active_run()
+    if run is None or mlflow.get_tracking_uri() != own_database(project_root):
+        return
+    place = urlparse(run.info.artifact_uri)
+    folder = Path(url2pathname(place.path)).parents[1]
+    if place.scheme in ("", "file") and not folder.resolve().is_relative_to(project_root.resolve()):
+        logger.warning(
+            "MLflow keeps the files of this experiment in %s, where the project was when it began: "
+            "move that folder to %s and leave a link in its place, or begin with a new mlflow.db",
+            folder,
+            project_root / folder.name,
+        )
 
 
 @functools.lru_cache(maxsize=1)  # once a process
@@ -388,7 +416,8 @@ def _find_champion(registered_model: str, folder: Path) -> tuple[Path, dict[str,
     )
     files = sorted(folder.rglob("*.keras"))
     if not files or "score" not in present.tags:
-        logger.warning("%s version %s is not ours: ignored", registered_model, present.version)
+        reason = "is not ours" if files else "has no files where the registry looks for them"
+        logger.warning("%s version %s %s: ignored", registered_model, present.version, reason)
         return None
     record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
     return files[0], {**record, "version": int(present.version), "registry": registry()}
