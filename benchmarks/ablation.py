@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--photos", required=True, help="folder of the training photographs")
-    photos = options.parse_args().photos
+    photos = str(Path(options.parse_args().photos).resolve())
     table = pd.read_csv(TABLE) if TABLE.is_file() else pd.DataFrame(columns=ABLATION_COLUMNS)
     for variant, changes in VARIANTS.items():
         if variant in set(table["variant"]):

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
-from isr_pipeline.imaging.degradations import degrade, encode_jpeg
+from isr_pipeline.imaging.degradations import Degradation, degrade, encode_jpeg
 from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import import_keras
 from isr_pipeline.pipelines.tile.nodes import index_tiles
@@ -54,7 +54,7 @@ from isr_pipeline.training.parameters import TrainParameters
 
 CONFIGURATION = Path(__file__).resolve().parents[1] / "conf" / "base"
 SCALES = (2, 4, 6)
-DEGRADATION = "unsplash"
+DEGRADATION: Degradation = "unsplash"
 SIDE = 128  # of the tiles that the ways to store compete with
 BATCH = 32  # such tiles in a batch
 MOST_PHOTOGRAPHS = 100  # of a folder; they are kept in memory

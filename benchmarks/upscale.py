@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,20 +136,20 @@ def default_models(degradation: str) -> list[str]:
 
 def contenders(models: list[str], degradation: str) -> list[Contender]:
     """The report's network first: it is what the others are compared with."""
-    engines = [("keras", "auto")]
+    engines: list[tuple[EngineName, Precision]] = [("keras", "auto")]
     if openvino_is_installed():
         engines = [("openvino", "auto"), ("openvino", "float32"), *engines]
     ours = [
         Contender(
             f"{label(model)}, {engine}" + ("" if precision == "auto" else f" {precision}"),
-            lambda m=model, e=engine, p=precision: Upscaler(m, SCALE, degradation, e, precision=p),
+            partial(Upscaler, model, SCALE, degradation, engine, precision=precision),
             "fresh" not in model,
         )
         for model in models
         for engine, precision in engines
     ]
     peers = [
-        Contender(name, lambda f=folder, m=model: peer(f, m), True)
+        Contender(name, partial(peer, folder, model), True)
         for name, (package, model) in PEERS.items()
         if importlib.util.find_spec("ncnn") and (folder := package_folder(package)) is not None
     ]
@@ -216,8 +217,10 @@ def photograph() -> Picture:
 def single_picture(
     everybody: list[Contender], rounds: int, models: list[str], degradation: str
 ) -> list[str]:
-    picture, seconds, scores = photograph(), {}, {}
-    opened = {}
+    picture = photograph()
+    seconds: dict[str, list[float]] = {}
+    scores: dict[str, float | None] = {}
+    opened: dict[str, Enlarge] = {}
     for contender in everybody:
         try:
             opened[contender.name] = contender.open()
@@ -316,7 +319,9 @@ def together_and_alone(tasks: list[batch.Task], upscaler: Upscaler) -> list[floa
     def write() -> None:
         for task, picture, result in zip(tasks, pictures, results, strict=True):
             size = (result.shape[1], result.shape[0])
-            writer = open_writer(task.target, picture.format, size, 3, 1, Extras())
+            writer = open_writer(
+                task.target, picture.format, size, 3, 1, Extras(), task.target.name
+            )
             writer.write(result)
             writer.close()
 

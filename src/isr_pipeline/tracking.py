@@ -41,6 +41,8 @@ SERVED_WITH = (
     "opencv-python-headless",
     "psutil",
     "tqdm",
+    "isal",
+    "tifffile",
 )
 """What a served network needs beside this package, which goes with it."""
 SERVERS = ("http", "https")

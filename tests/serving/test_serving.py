@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -16,12 +17,15 @@ from types import SimpleNamespace
 import mlflow
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from conftest import made_photograph
+from conftest import PROJECT, made_photograph
 from inference.exported import shaken_network
 from isr_pipeline import tracking
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.upscaler import Upscaler
+from isr_pipeline.serving import RefusedError, ServedNetwork
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def served(tmp_path_factory):
                 break
             except OSError:
                 time.sleep(0.5)
-        yield SimpleNamespace(ask=ask, network=network)
+        yield SimpleNamespace(ask=ask, network=network, model=model)
     finally:
         with contextlib.suppress(ProcessLookupError):  # it ended by itself, which is said above
             os.killpg(server.pid, signal.SIGTERM)
@@ -119,6 +123,79 @@ def test_pictures_are_answered_by_larger_pictures(served):
     assert nearly_equal(decoded(answer["predictions"][0]), Upscaler(served.network, 3)(colour))
 
 
+def test_what_does_not_enlarge_says_so_and_a_wrong_limit_is_named(monkeypatch, tmp_path):
+    shaken_network("report_autoencoder", [1]).save(tmp_path / "network.keras")
+    context = SimpleNamespace(artifacts={"network": tmp_path / "network.keras"})
+    network = ServedNetwork()
+    network.load_context(context)
+    with pytest.raises(RefusedError, match="enlarges none"):
+        network.predict(context, [], {"scale": 1})
+    monkeypatch.setenv("ISR_MAXIMUM_MEGAPIXELS", "16MP")
+    with pytest.raises(ProjectError, match="ISR_MAXIMUM_MEGAPIXELS is '16MP': give a number"):
+        network.load_context(context)
+
+
+def test_no_scale_is_two(served):
+    asked = {"inputs": [encoded(made_photograph(20, 30, 1))], "params": {"scale": None}}
+    status, answer = served.ask(asked)
+    assert status == 200
+    assert decoded(answer["predictions"][0]).shape == (40, 60, 3)
+
+
+def test_a_served_network_needs_what_its_requirements_name_and_nothing_more(served, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 8, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "planes.tif", deep.transpose(2, 0, 1), planarconfig="separate")
+    code = f"""
+        import base64, re, sys, tomllib
+        from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+
+        def names(lines):
+            return {{re.match(r"[A-Za-z0-9_.-]+", line)[0].lower() for line in lines}}
+
+        def has(name):
+            try:
+                return requires(name) or []
+            except PackageNotFoundError:  # for another system
+                return []
+
+        with open({str(PROJECT / "pyproject.toml")!r}, "rb") as file:
+            ours = names(tomllib.load(file)["project"]["dependencies"])
+        with open({served.model + "/requirements.txt"!r}) as file:
+            given, new = set(), names(file) | {{"mlflow"}}
+        while new:
+            given |= new
+            needed = [n for name in new for n in has(name)]
+            new = names(n for n in needed if "extra ==" not in n) - given
+        absent = {{
+            module
+            for module, parts in packages_distributions().items()
+            if {{p.lower() for p in parts}} & (ours - given)
+        }}
+        assert {{"kedro", "skimage", "kagglehub"}} <= absent
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in absent:
+                    raise ModuleNotFoundError(name)
+
+        sys.meta_path.insert(0, Absent())
+        import mlflow
+        with open({str(tmp_path / "planes.tif")!r}, "rb") as file:
+            text = base64.b64encode(file.read()).decode()
+        (answer,) = mlflow.pyfunc.load_model({served.model!r}).predict([text])
+        assert base64.b64decode(answer).startswith(b"\\x89PNG")
+    """
+    environment = {key: v for key, v in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_arrays_are_answered_by_arrays(served):
     picture = made_photograph(12, 15, 3)
     status, answer = served.ask({"inputs": picture.tolist()})
@@ -144,7 +221,8 @@ def test_arrays_are_answered_by_arrays(served):
         ({"inputs": [[[0.5, 0.5, 1.5]]]}, "fractions must be in"),
         ({"dataframe_records": [{"photo": "x"}]}, 'has no "picture"'),
         ({"inputs": [], "params": {"scale": 5}}, "not by 5"),
-        ({"inputs": [], "params": {"scale": 1}}, "enlarges none"),
+        ({"inputs": [], "params": {"scale": 1}}, "not by 1"),
+        ({"inputs": [encoded(np.zeros((500, 500), np.uint8))], "params": {"scale": 3}}, "0.22"),
         ({"inputs": [[[1, 2], [3]]]}, ""),
         (b"{", ""),
     ],
@@ -155,4 +233,5 @@ def test_what_cannot_be_answered_is_a_400_with_a_reason(served, request_, reason
     assert answer["message"]
     assert reason in answer["message"]
     assert "Traceback" not in answer["message"]
+    assert not reason or len(answer["message"]) < 200
     assert served.ask({"inputs": [encoded(np.zeros((8, 8), np.uint8))]})[0] == 200

@@ -1,7 +1,7 @@
 """A Keras network as a file that runs without Keras: OpenVINO, ONNX, LiteRT.
 
-Every file takes `(batch, height, width, 3)`, float32 in [0, 1], of any height and width, and gives
-the enlarged pictures, not clipped. `compare` says how far a file is from Keras.
+Every file takes `(batch, height, width, 3)`, float32 in [0, 1], at least 2 pixels high and
+wide, and gives the enlarged pictures, not clipped. `compare` says how far a file is from Keras.
 """
 
 import importlib.util

@@ -28,7 +28,24 @@ if TYPE_CHECKING:
 CODE = Path(__file__).with_name("model_code.py")
 NETWORK = "network"
 MAXIMUM_MEGAPIXELS = 16.0
-"""A picture of more is refused; the environment variable `ISR_MAXIMUM_MEGAPIXELS` goes first."""
+"""A picture of more is refused, and a result of more than four times as many; the environment
+variable `ISR_MAXIMUM_MEGAPIXELS` goes first."""
+
+
+class RefusedError(MlflowException):
+    """A request that cannot be answered; its message is the reason alone.
+
+    MLflow puts the request before the message of what a model raises, with all of its pictures.
+    """
+
+    @property
+    def message(self) -> str:
+        """The reason."""
+        return self._message
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self._message = text.rpartition(" \nError: ")[2]
 
 
 class _Network:
@@ -43,29 +60,35 @@ class _Network:
 
     def load_context(self, context: Any) -> None:
         self._network = Path(context.artifacts[NETWORK])
-        self._maximum = float(os.environ.get("ISR_MAXIMUM_MEGAPIXELS", MAXIMUM_MEGAPIXELS))
+        self._maximum = _maximum_megapixels()
         self._upscaler = lru_cache(self._open)
 
     # Without hints, which MLflow would take for the request's schema.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         try:
-            upscaler = self._upscaler(int((params or {}).get("scale", 2)))
+            scale = (params or {}).get("scale")
+            upscaler = self._upscaler(2 if scale is None else int(scale))
             pictures = _pictures(model_input)
             if isinstance(pictures, np.ndarray):
                 return self._arrays(pictures, upscaler)
             return [self._encoded(text, upscaler) for text in pictures]
         except ProjectError as error:
-            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
+            raise RefusedError(str(error), INVALID_PARAMETER_VALUE) from None
 
     def _open(self, scale: int) -> "Upscaler":
         from isr_pipeline.inference.upscaler import Upscaler
 
-        if scale == 1:
+        upscaler = Upscaler(self._network, scale)
+        if upscaler.scale == 1:
             raise ProjectError(
                 "this network takes pictures that were enlarged before, to the size of the result: "
                 "it enlarges none"
             )
-        return Upscaler(self._network, scale)
+        return upscaler
+
+    def _most(self, upscaler: "Upscaler") -> float:
+        """Megapixels that a picture may have."""
+        return self._maximum * min(1, 4 / upscaler.scale**2)
 
     def _encoded(self, text: Any, upscaler: "Upscaler") -> str:
         from isr_pipeline.inference.encoded import upscale_encoded
@@ -76,7 +99,7 @@ class _Network:
             raise ProjectError(
                 "a picture is not base64: encode the whole file, without line breaks"
             ) from None
-        return base64.b64encode(upscale_encoded(data, upscaler, self._maximum)).decode()
+        return base64.b64encode(upscale_encoded(data, upscaler, self._most(upscaler))).decode()
 
     def _arrays(self, pictures: np.ndarray, upscaler: "Upscaler") -> np.ndarray:
         if pictures.ndim == 3:
@@ -87,10 +110,10 @@ class _Network:
                 "(batch, height, width, 3)"
             )
         megapixels = pictures.shape[1] * pictures.shape[2] / 1e6
-        if megapixels > self._maximum:
+        if megapixels > self._most(upscaler):
             raise ProjectError(
                 f"{pictures.shape[2]}x{pictures.shape[1]} is {megapixels:.1f} megapixels; "
-                f"the limit is {self._maximum:g}"
+                f"the limit is {self._most(upscaler):g}"
             )
         whole = pictures.dtype.kind in "iu"
         top = 255 if whole else 1
@@ -104,6 +127,16 @@ class _Network:
 
 class ServedNetwork(_Network, PythonModel):
     """See `_Network`: for a method without hints that stood here, MLflow would ask for some."""
+
+
+def _maximum_megapixels() -> float:
+    text = os.environ.get("ISR_MAXIMUM_MEGAPIXELS", str(MAXIMUM_MEGAPIXELS))
+    try:
+        return float(text)
+    except ValueError:
+        raise ProjectError(
+            f"ISR_MAXIMUM_MEGAPIXELS is '{text}': give a number, such as 16"
+        ) from None
 
 
 def _pictures(request: Any) -> list[Any] | np.ndarray:

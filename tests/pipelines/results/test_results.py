@@ -9,6 +9,7 @@ from isr_pipeline.datasets.weights import WeightScoresDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.benchmark.parameters import LiteratureParameters
 from isr_pipeline.pipelines.results.nodes import (
+    SHOWN,
     draw_results,
     join_measurements,
     score_weights,
@@ -30,7 +31,8 @@ def row(kind, model, psnr, **more):
     figures |= {"psnr_rgb": psnr - 2, "psnr_rgb_median": psnr - 2.1}
     figures |= {"gain_rgb": psnr - 33.66, "gain_rgb_median": psnr - 33.7}
     base = {"kind": kind, "model": model, "trained_against": math.nan, "self_ensemble": False}
-    return {**PLACE, **RUN, **base, **figures, **more}
+    unknown = dict.fromkeys(SHOWN, math.nan)
+    return {**unknown, **PLACE, **RUN, **base, **figures, **more}
 
 
 def network(model, psnr, **more):
@@ -70,6 +72,7 @@ BICUBIC = kept(bicubic=[row("baseline", "bicubic", 33.66), network("subpixel-sma
 
 def test_scores_go_into_the_cards_of_the_weights_that_they_are_of(tmp_path, monkeypatch):
     card = {"name": "subpixel-small", "degradation": "bicubic", "scales": [2], "files": {}}
+    card["training"] = {key.removeprefix("training_"): value for key, value in TRAINING.items()}
     for scale in (2, 4):
         folder = tmp_path / f"subpixel-small_bicubic_x{scale}"
         folder.mkdir()
@@ -90,6 +93,23 @@ def test_scores_go_into_the_cards_of_the_weights_that_they_are_of(tmp_path, monk
     assert [score["psnr_y"] for score in first.facts["scores"]] == [37.5]
     assert first.facts["scores"][0]["set"] == "Set5"
     assert second.facts["scores"] == []
+    retrained = results.assign(training_seconds=results["training_seconds"] + 1)
+    assert score_weights(retrained)[first.id] == []  # of the set that it has replaced
+
+
+def test_two_networks_of_one_name_are_refused_and_one_measured_twice_is_not():
+    one, other = network("champion (autoencoder)", 36.0), network("champion (autoencoder)", 36.4)
+    again = network("champion (autoencoder)", 36.001)
+    with pytest.raises(ProjectError, match=r"a\.csv and b\.csv have different networks called"):
+        joined(kept(a=[one], b=[other]))
+    assert (joined(kept(a=[one], b=[again]))[0]["kind"] == "network").sum() == 1
+
+
+@pytest.mark.parametrize("column", ["output_size", "pictures", "training_seconds"])
+def test_a_table_that_lacks_what_the_page_shows_is_named(column):
+    table = pd.DataFrame([network("subpixel-small", 37.5)]).drop(columns=column)
+    with pytest.raises(ProjectError, match=rf"docs/results/old\.csv has no column {column}"):
+        joined({"old": lambda: table})
 
 
 def test_every_row_names_its_command_data_seconds_and_machine():

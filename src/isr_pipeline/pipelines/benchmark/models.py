@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 
+TRAINING = ("data", "command", "seconds", "machine")
+"""What tables say of a network's training."""
 CHAMPION, SHIPPED = "champion", "shipped"
 TRAINED_FOR = {"jpeg70": "realistic"}
 """Protocols whose name is not that of the degradation that networks are trained against."""
@@ -89,6 +91,11 @@ def open_models(
         if not suiting and word == CHAMPION and champion is not None:
             logger.warning("The champion suits none of the protocols and scales: it is left out")
         for model in suiting:
+            if model.shipped is None and model.label in {card.name for card in weights.available()}:
+                raise ProjectError(
+                    f"benchmark.models: '{word}' has the name of shipped weights, {model.label}: "
+                    "rename the file, or its folder if it is a network.keras"
+                )
             namesakes = [other.shipped for other in models if other.label == model.label]
             if model.shipped is not None and model.shipped in namesakes:
                 continue  # named twice
@@ -123,7 +130,8 @@ def _named(
     if not path.is_file():
         raise ProjectError(
             f"benchmark.models: '{word}' is neither champion, shipped nor a .keras file, nor one "
-            f"of the shipped weights: {', '.join(weights.names()) or 'there are none'}"
+            f"of the shipped weights: {', '.join(weights.names()) or 'there are none'} (a path "
+            "with spaces in it goes into a parameters file)"
         )
     yield _from_file(path)
 

@@ -24,7 +24,7 @@ from isr_pipeline.machine import (
     load_average,
 )
 from isr_pipeline.pipelines.benchmark.literature import TABLE, with_literature
-from isr_pipeline.pipelines.benchmark.models import BenchmarkModel, open_models
+from isr_pipeline.pipelines.benchmark.models import TRAINING, BenchmarkModel, open_models
 from isr_pipeline.pipelines.benchmark.pairs import (
     BICUBIC,
     BenchmarkPair,
@@ -60,7 +60,6 @@ logger = logging.getLogger(__name__)
 
 MODEL = ["model", "trained_against", "scale"]
 COSTS = ("seconds", "peak_mib", "precision")
-TRAINING = ("data", "command", "seconds", "machine")
 
 
 class _Case(NamedTuple):

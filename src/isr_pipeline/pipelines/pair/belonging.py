@@ -32,7 +32,7 @@ def check_pictures(pairs: pd.DataFrame, pictures: PictureStore) -> None:
     Raises:
         ProjectError: when they are of others.
     """
-    if pictures.made_from not in ("", digest_pairs(pairs)):
+    if pictures.made_from and pictures.made_from != digest_pairs(pairs):
         raise ProjectError(
             "the stored pictures belong to other pairs: run kedro run --pipelines=pair,tile first"
         )

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.benchmark.literature import SIZE, TABLE, with_literature
+from isr_pipeline.pipelines.benchmark.models import TRAINING, with_what_came_before
 from isr_pipeline.pipelines.benchmark.parameters import ABLATION, LiteratureParameters
 from isr_pipeline.reporting.benchmark import (
     NETWORK,
@@ -23,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 ABLATION_COLUMNS = ("variant", "command", "seconds", "machine", "val_psnr_db")
 ROW = [*TABLE, "kind", "model", "trained_against", "self_ensemble"]
+SAME_DB = 0.01
+"""What machines and engines may change in the score of one network."""
+SHOWN = (
+    *("pictures", "psnr_y", "ssim_y", "psnr_rgb", "psnr_rgb_median"),
+    *("gain_y", "gain_rgb", "gain_rgb_median"),
+    *("parameters", "output_size", "multiply_adds_g", "load", "command", "machine"),
+    *(f"training_{name}" for name in TRAINING),
+)
 HEAD = """# Results
 
 Written by `kedro run --pipelines=results` from the measurements in [`results/`](results): do not
@@ -53,16 +63,22 @@ def join_measurements(
             "--params=benchmark.keep_as=<name> first"
         )
     for name, table in tables.items():
-        _check(name, table, ROW)
-    joined = pd.concat(tables.values(), ignore_index=True)
+        _check(name, table, [*ROW, *SHOWN])
+    joined = pd.concat(
+        [table.assign(file=name) for name, table in tables.items()], ignore_index=True
+    )
     joined["trained_against"] = joined["trained_against"].fillna("")
-    joined = joined.drop_duplicates(ROW, keep="last")
+    _check_namesakes(joined)
+    joined = joined.drop_duplicates(ROW, keep="last").drop(columns="file")
     _check_pictures(joined)
     return with_literature(joined, literature, _output_size(joined)), ablation
 
 
 def score_weights(results: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The measured scores of each shipped set of weights, for its card.
+
+    Those of a set of the same name that was trained otherwise, as one that it has replaced, are
+    not its own.
 
     Returns:
         By the set's name, its rows in the protocol it was trained against: `set` (the pictures),
@@ -76,6 +92,7 @@ def score_weights(results: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
             (networks["model"] == card.name)
             & (networks["trained_against"] == card.degradation)
             & networks["scale"].isin(card.scales)
+            & _was_trained_so(networks, with_what_came_before(card.facts["training"]))
         ]
         scores[card.id] = [
             {
@@ -126,6 +143,25 @@ def write_results(results: pd.DataFrame, ablation: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
+def _was_trained_so(networks: pd.DataFrame, training: dict[str, Any]) -> pd.Series:
+    same = pd.Series(True, index=networks.index)
+    for name in TRAINING:
+        same &= networks[f"training_{name}"] == training.get(name)
+    return same
+
+
+def _check_namesakes(joined: pd.DataFrame) -> None:
+    """Refuse two networks of one name in one table, of which one would be lost."""
+    networks = joined[joined["kind"] == NETWORK]
+    for _, rows in networks.groupby(ROW, sort=False):
+        if rows[["psnr_y", "psnr_rgb"]].agg(np.ptp).max() > SAME_DB:
+            first, *_, last = rows.itertuples()
+            raise ProjectError(
+                f"docs/results: {first.file}.csv and {last.file}.csv have different networks "
+                f"called '{last.model}': remove a file, or measure one under another name"
+            )
+
+
 def _check_pictures(joined: pd.DataFrame) -> None:
     """Refuse rows of one table that are of different pictures."""
     measured = joined[joined["kind"] != QUOTED]
@@ -139,8 +175,6 @@ def _check_pictures(joined: pd.DataFrame) -> None:
 
 def _output_size(joined: pd.DataFrame) -> str:
     """Of the output that multiply-adds are given for, where the literature stands beside them."""
-    if "output_size" not in joined:
-        return SIZE
     networks = (joined["kind"] == NETWORK) & (joined["protocol"] == "bicubic")
     sizes = joined.loc[networks, "output_size"].dropna().unique()
     if len(sizes) > 1:
