@@ -34,7 +34,8 @@ from isr_pipeline.imaging.arrays import Picture, from_unit, to_unit
 from isr_pipeline.imaging.encode import open_writer
 from isr_pipeline.imaging.files import Extras, read_picture
 from isr_pipeline.inference import batch
-from isr_pipeline.inference.engines import open_engine, openvino_is_installed
+from isr_pipeline.inference.engines import Precision, open_engine, openvino_is_installed
+from isr_pipeline.inference.measure import EngineName
 from isr_pipeline.inference.models import find_champion
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.machine import available_cores, describe_machine, load_average

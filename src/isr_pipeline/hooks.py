@@ -25,6 +25,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from isr_pipeline import tracking
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
+from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.models import champion_of
 from isr_pipeline.networks import check_backend, scales_of
@@ -119,6 +120,8 @@ class TrackingHooks(MlflowHook):
                 if name.startswith("params:")
             }
         )
+        if "weight_set" in pipeline.all_outputs():
+            check_can_ship()
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.

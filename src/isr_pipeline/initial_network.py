@@ -13,8 +13,10 @@ class InitialNetwork:
 
     Attributes:
         network: the Keras model.
+        source: the file, or the name of shipped weights.
         trained_on: SHA-256 of the originals that it was trained on, as far as they are known.
     """
 
     network: "keras.Model"
     trained_on: frozenset[str]
+    source: str = ""

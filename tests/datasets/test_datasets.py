@@ -102,6 +102,12 @@ def test_a_champion_comes_back_with_its_record(tmp_path, network):
     assert equal_weights(champion.network, network)
 
 
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "record.json").write_text('{"psnr')
+    with pytest.raises(DatasetError, match=r"record\.json is damaged: remove"):
+        ChampionDataset(str(tmp_path), "nobody").load()
+
+
 def test_a_registry_that_has_lost_the_champion_learns_of_it_again(tmp_path, network, run):
     folder = ChampionDataset(str(tmp_path / "champion"), "isr_known")
     folder.save(Champion(network, {"score": 30.0, "test_digest": "same", "new": True}))

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import threading
@@ -163,6 +164,19 @@ def test_what_cannot_be_run_is_said(subpixel, autoencoder, tmp_path):
     broken.with_suffix(".bin").write_bytes(b"")
     with pytest.raises(ProjectError, match="is no graph that isr_pipeline exported"):
         open_engine(broken, 2)
+
+
+@pytest.mark.parametrize("left", [None, b"cut off"])
+def test_an_exported_network_whose_weights_are_lost_is_run_by_keras(
+    subpixel, tmp_path, caplog, left
+):
+    for name in ("network.keras", "x2.xml", "x2.bin"):
+        shutil.copy(subpixel.folder / name, tmp_path / name)
+    (tmp_path / "x2.bin").unlink() if left is None else (tmp_path / "x2.bin").write_bytes(left)
+    assert open_engine(tmp_path / "network.keras", 2).name == "keras"
+    assert "Keras enlarges meanwhile" in caplog.text
+    with pytest.raises(ProjectError, match=r"x2\.(bin|xml)"):
+        open_engine(tmp_path / "network.keras", 2, "openvino")
 
 
 def test_keras_computes_a_mixed_network_as_it_was_trained_or_in_float32():

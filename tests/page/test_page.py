@@ -223,5 +223,26 @@ def test_a_person_drops_a_picture_compares_and_downloads(site, tmp_path):
             page.locator("#message.error").wait_for(timeout=30_000)
             assert reason in page.locator("#message").text_content()
             assert not page.locator("#result").is_visible()
+
+        held = []
+        page.route("**/upscale*", lambda route: held.append(route))
+        go = page.get_by_role("button", name="Enlarge")
+        page.locator("#file").set_input_files(tmp_path / "holiday.png")
+        assert not page.locator("#message").text_content()
+        go.click()
+        page.locator("#file").set_input_files(tmp_path / "large.png")  # while the other is at work
+        while not held:
+            page.wait_for_timeout(20)
+        assert go.is_disabled()
+        held[0].continue_()
+        page.locator("#go:enabled").wait_for(timeout=60_000)
+        assert page.locator("#name").text_content() == "large.png"
+        assert not page.locator("#result").is_visible()  # which is of the other
+        assert not page.locator("#message").text_content()
+        for event in ("dragover", "drop"):  # beside the box: the browser would open the file
+            assert page.evaluate(
+                f"""!document.querySelector('h1').dispatchEvent(new DragEvent('{event}',
+                {{bubbles: true, cancelable: true, dataTransfer: new DataTransfer()}}))"""
+            )
         browser.close()
     assert all(url.startswith((site.address, "blob:", "data:")) for url in asked), asked

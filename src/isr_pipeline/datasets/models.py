@@ -72,14 +72,14 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
             return None
         if self._source in weights.names():  # trained on what is in no test split of anybody
             path = weights.named(self._source).path("network.keras")
-            return InitialNetwork(load_keras_file(path), frozenset())
+            return InitialNetwork(load_keras_file(path), frozenset(), self._source)
         path = Path(self._source)
         if not path.is_file():
             raise ProjectError(
                 f"initial_network: '{self._source}' is neither a file nor one of the shipped "
                 f"weights: {', '.join(weights.names()) or 'none'}"
             )
-        return InitialNetwork(load_keras_file(path), _seen_by(path))
+        return InitialNetwork(load_keras_file(path), _seen_by(path), self._source)
 
     def save(self, data: None) -> None:
         raise DatasetError("the initial network is only read")
@@ -137,7 +137,12 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
     def load(self) -> Champion | None:
         recover_folder(self._filepath)
         file = self._filepath / RECORD
-        record = json.loads(file.read_text()) if file.is_file() else None
+        try:
+            record = json.loads(file.read_text()) if file.is_file() else None
+        except ValueError:
+            raise ProjectError(
+                f"{file} is damaged: remove the champion's folder, or bring it back"
+            ) from None
         with tempfile.TemporaryDirectory(prefix="isr-champion-") as copy:
             registered = tracking.find_champion(self._registered_model, Path(copy))
             if registered is not None:

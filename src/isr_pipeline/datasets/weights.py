@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.storage.atomic import replace_file, replace_folder
 
 if TYPE_CHECKING:
@@ -28,6 +30,24 @@ class WeightSet:
 
     network: "keras.Model"
     facts: dict[str, Any]
+
+
+def check_can_ship() -> None:
+    """See before a training whether its network could be shipped after it.
+
+    Raises:
+        ProjectError: saying what is missing.
+    """
+    from isr_pipeline.inference.engines import openvino_is_installed
+
+    if not openvino_is_installed():
+        raise ProjectError("shipping writes OpenVINO graphs: pip install 'isr_pipeline[openvino]'")
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise ProjectError(
+            f"shipping needs Keras on TensorFlow, and KERAS_BACKEND is {backend}: train with it "
+            "(--pipelines=prepare,train), then run --pipelines=ship without it"
+        )
 
 
 class WeightSetDataset(AbstractDataset[WeightSet, None]):

@@ -6,6 +6,7 @@ and `x2.bin`, see `inference.export`) and then neither Keras nor TensorFlow.
 
 import hashlib
 import importlib.util
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ from isr_pipeline.errors import ProjectError
 
 if TYPE_CHECKING:
     import keras
+
+logger = logging.getLogger(__name__)
 
 FloatBatch = NDArray[np.float32]
 """Pictures in arithmetic: `(batch, height, width, 3)`, float32, nominally in [0, 1]."""
@@ -207,7 +210,7 @@ def open_engine(
     Raises:
         ProjectError: when the source cannot be run so, saying why and what can.
     """
-    graph = _graph(source, scale)
+    graph, wanted = _graph(source, scale), engine
     if engine == "auto":
         engine = "openvino" if graph is not None and openvino_is_installed() else "keras"
         if isinstance(source, Path) and source.suffix == ".xml":
@@ -221,7 +224,12 @@ def open_engine(
                 "kedro run --pipelines=export, with the --env of its training, writes a "
                 "champion's; or choose the engine keras"
             )
-        return OpenVinoEngine(graph, scale, precision)
+        try:
+            return OpenVinoEngine(graph, scale, precision)
+        except ProjectError as error:
+            if wanted != "auto" or not isinstance(source, Path) or source.suffix == ".xml":
+                raise
+            logger.warning("%s; Keras enlarges meanwhile, which is slower", error)
     return KerasEngine(_network(source, scale), scale, precision)
 
 

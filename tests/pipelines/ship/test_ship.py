@@ -5,8 +5,9 @@ import pytest
 from kedro.io import DatasetError
 
 from isr_pipeline import weights
-from isr_pipeline.datasets.weights import WeightSetDataset
+from isr_pipeline.datasets.weights import WeightSetDataset, check_can_ship
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference import engines
 from isr_pipeline.networks import at_scale, build_network
 from isr_pipeline.pipelines.ship.nodes import pack_weights
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
@@ -25,11 +26,11 @@ FACTS = {
 }
 
 
-def packed(start=None, facts=FACTS):
+def packed(start=None, facts=FACTS, command="kedro run"):
     network = build_network("subpixel", [2], size="tiny", branches=False)
     generator = np.random.default_rng(0)
     network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
-    ship = ShipParameters(data="these", licence="that", command="kedro run", start=start)
+    ship = ShipParameters(data="these", licence="that", command=command, start=start)
     return network, pack_weights(network, facts, ["a", "b"], ship)
 
 
@@ -59,6 +60,37 @@ def test_a_set_that_was_trained_further_tells_what_came_before(tmp_path, monkeyp
     former = card["training"]["started_from"]
     assert former["set"] == "subpixel-tiny_bicubic_x2"
     assert former["seconds"] == 62
+
+
+def test_what_a_training_says_of_itself_stands_in_the_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    first = {**FACTS, "command": "kedro run --params=train.epochs=3", "digest": "1" * 64}
+    training = packed(facts=first, command=None)[1].facts["training"]
+    assert training["command"] == "kedro run --params=train.epochs=3"
+    assert "started_from" not in training
+    own = "subpixel-tiny_bicubic_x2"
+    with pytest.raises(ProjectError, match=f"began with random weights, and ship.start is {own}"):
+        packed(own, first)
+    WeightSetDataset(str(tmp_path)).save(packed(facts=first)[1])
+    weights._cards.cache_clear()
+    further = {**first, "started_from": own, "digest": "2" * 64}
+    for _ in range(2):  # shipped again, as after an interruption
+        WeightSetDataset(str(tmp_path)).save(packed(facts=further)[1])
+        weights._cards.cache_clear()
+        training = weights.named(own).facts["training"]
+        assert training["started_from"]["digest"] == "1" * 64
+        assert "started_from" not in training["started_from"]
+
+
+def test_what_could_not_be_shipped_is_not_trained_for_it(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(ProjectError, match=r"KERAS_BACKEND is jax: .* --pipelines=ship without it"):
+        check_can_ship()
+    monkeypatch.delenv("KERAS_BACKEND")
+    check_can_ship()
+    monkeypatch.setattr(engines, "openvino_is_installed", lambda: False)
+    with pytest.raises(ProjectError, match="shipping writes OpenVINO graphs: pip install"):
+        check_can_ship()
 
 
 def test_shipped_weights_are_loaded_by_name_not_from_the_catalog(tmp_path):

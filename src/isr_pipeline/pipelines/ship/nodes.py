@@ -14,6 +14,20 @@ STATED = ("seconds", "cpu_seconds", "machine", "backend", "precision", "epochs")
 """Of the facts of a training, those that its card states."""
 
 
+def _start(training_facts: dict[str, Any], parameters: ShipParameters) -> str | None:
+    """The set that a training began with, by what it says itself if it does."""
+    said = training_facts.get("started_from")
+    is_older = "command" not in training_facts
+    if is_older or (said is not None and said not in weights.names()):  # a file, of any set
+        return parameters.start
+    if parameters.start not in (None, said):
+        raise ProjectError(
+            f"the training began with {said or 'random weights'}, and ship.start is "
+            f"{parameters.start}: set one like the other (initial_network, ship.start)"
+        )
+    return None if said is None else str(said)
+
+
 def pack_weights(
     network: Network,
     training_facts: dict[str, Any],
@@ -42,14 +56,19 @@ def pack_weights(
     training = {
         "data": parameters.data,
         "photographs": len(trained_on),
-        "command": parameters.command,
+        "command": parameters.command or training_facts.get("command", ""),
+        "digest": training_facts.get("digest", ""),
         **{fact: training_facts[fact] for fact in STATED},
     }
     for clock in ("seconds", "cpu_seconds"):
         training[clock] = round(training[clock])
-    if parameters.start is not None:
-        former = weights.named(parameters.start)
+    start = _start(training_facts, parameters)
+    if start is not None:
+        former = weights.named(start)
         training["started_from"] = {"set": former.id, **former.facts["training"]}
+        if former.facts["training"].get("digest", "") == training["digest"] != "":
+            # It is this very training's, which is shipped again.
+            training["started_from"] = former.facts["training"]["started_from"]
     facts = {
         "name": training_facts["network"],
         "degradation": training_facts["degradation"],

@@ -9,11 +9,12 @@ class ShipParameters(Parameters):
     Attributes:
         data: the photographs that it was trained on, in words.
         licence: under which the weights may be used.
-        command: that makes the set again.
-        start: name of the shipped set that its training began with, or null.
+        command: that makes the set again; null for the one that trained it.
+        start: name of the shipped set that its training began with, or null for what the training
+            says.
     """
 
     data: str
     licence: str
-    command: str
+    command: str | None
     start: str | None

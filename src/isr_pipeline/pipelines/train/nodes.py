@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from isr_pipeline import tracking
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
+from isr_pipeline.machine import command_line
 from isr_pipeline.networks import Network, import_keras
 from isr_pipeline.pipelines.pair.belonging import check_tiles
 from isr_pipeline.reporting.figures import draw_epoch_times, draw_learning_curves, draw_table
@@ -56,7 +57,10 @@ def train_network(
     what = {
         "network": parameters.network.label,
         "degradation": ", ".join(sorted(usable["degradation"].unique())),
+        "command": command_line(),
     }
+    if initial_network is not None:
+        what["started_from"] = initial_network.source
     return result.network, result.history, what | result.facts, sorted(seen | set(originals))
 
 
