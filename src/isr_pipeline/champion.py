@@ -17,11 +17,12 @@ class Champion:
     Attributes:
         network: the Keras model.
         record: plain values: `network` (name), `score` (mean over scales of the mean RGB PSNR,
-            in dB), `psnr_rgb` (by scale), `protocol`, `split` (whose pictures they were),
-            `test_digest` (names them and the protocol), `shipped` (by scale `model` and `psnr_rgb`
-            of the package's own weights on the same pictures), `trained_on` (SHA-256 of
-            originals), `new` (whether this run's network won); and once it is saved `crowned`
-            (when) and `registry` (which one knows it, null for none yet).
+            in dB), `psnr_rgb` (by scale), `bicubic` (the same of interpolation), `protocol`,
+            `split` (whose pictures they were), `test_digest` (names them and the protocol),
+            `shipped` (by scale `model` and `psnr_rgb` of the package's own weights on the same
+            pictures), `trained_on` (SHA-256 of originals), `new` (whether this run's network won);
+            and once it is saved `crowned` (when) and `registry` (which one knows it, null for none
+            yet).
     """
 
     network: "keras.Model"

@@ -23,14 +23,15 @@ from kedro.validation.exceptions import ParameterValidationError
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
-from isr_pipeline.configuration import ConfigLoader
+from isr_pipeline.configuration import READ_WITH, ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
 from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.models import champion_of
+from isr_pipeline.inference.models import better_shipped, champion_of
 from isr_pipeline.networks import check_backend, scales_of
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
+from isr_pipeline.training.search_space import ITS_OWN
 
 logger = logging.getLogger(__name__)
 PARTS_OF_PIPELINES = (
@@ -125,7 +126,7 @@ class TrackingHooks(MlflowHook):
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
-            raise ProjectError(_how_to_prepare(missing, catalog, run_params))
+            raise ProjectError(_how_to_prepare(missing, catalog, run_params, loader))
         try:
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
@@ -273,9 +274,15 @@ def _how_to_try(network: Any) -> list[str]:
 def _how_to_use(champion: Path) -> list[str]:
     """The command that enlarges pictures with a project's champion, if it can."""
     environment = champion.parent.name
-    if champion_of(champion.parents[3], environment) is None:
+    source = champion_of(champion.parents[3], environment)
+    if source is None:
         return []
-    return [f"  {'use it':18} isr upscale <picture> --model champion:{environment}"]
+    lines = [f"  {'use it':18} isr upscale <picture> --model champion:{environment}"]
+    beaten = [f"x{scale}" for scale in source.scales if better_shipped(source, scale)]
+    if beaten:
+        text = f"without --model: the package's own weights, which are better at {' '.join(beaten)}"
+        lines.append(f"  {'':18} {text}")
+    return lines
 
 
 def _is_remote(entry: Any) -> bool:
@@ -298,7 +305,16 @@ def _parameters_of_nodes() -> set[str]:
 
 def _check_that_settings_are_read(loader: ConfigLoader, pipeline: Pipeline) -> None:
     """Refuse settings on the command line that would change nothing in this run."""
-    for group, value in (loader.runtime_params or {}).items():
+    given = loader.runtime_params or {}
+    searches = "tuning_trials" in pipeline.all_outputs() and "network" not in pipeline.all_outputs()
+    train = given.get("train")
+    for key in train if searches and isinstance(train, dict) else ():
+        if key in ITS_OWN:
+            raise ProjectError(
+                f"train.{key} changes nothing in a search: "
+                + (f"{ITS_OWN[key]} is its own" if ITS_OWN[key] else "leave it out")
+            )
+    for group, value in given.items():
         if group in _groups_of(pipeline) | loader.read:
             continue
         name = f"{group}.{next(iter(value))}" if isinstance(value, dict) and value else group
@@ -323,7 +339,9 @@ def _is_there(catalog: DataCatalog, name: str) -> bool:
     return getattr(catalog[name], "optional", False) or catalog.exists(name)
 
 
-def _how_to_prepare(missing: list[str], catalog: DataCatalog, run_params: dict[str, Any]) -> str:
+def _how_to_prepare(
+    missing: list[str], catalog: DataCatalog, run_params: dict[str, Any], loader: ConfigLoader
+) -> str:
     """Which pipelines to run first: those that make what is missing, and what *they* miss."""
     makers = {n: p for n, p in pipelines.items() if not n.startswith("__") and n != "prepare"}
     needed, rooms = set(missing), set()
@@ -334,6 +352,11 @@ def _how_to_prepare(missing: list[str], catalog: DataCatalog, run_params: dict[s
                 needed |= set(_unprepared(pipeline, catalog))
     environment = run_params.get("env")
     option = f" --env={environment}" if environment not in (None, "local", "base") else ""
+    given = {key: value for key, value in (loader.runtime_params or {}).items() if key in READ_WITH}
+    if environment in ("photos", "weights"):
+        given = {"photos": "<folder>", **given}
+    if given:
+        option += " --params=" + ",".join(f"{key}={value}" for key, value in given.items())
     return (
         f"not prepared yet: {', '.join(missing)} missing. Run first: "
         f"kedro run --pipelines={','.join(name for name in makers if name in rooms)}{option}"

@@ -55,6 +55,17 @@ def test_a_setting_that_this_run_does_not_read_is_refused(empty_project):
     error = one_line(empty_project.kedro(*command))
     assert "'pair.scales' changes nothing in this run" in error
     assert "--pipelines (pair)" in error
+    command = ("run", "--env=test", "--pipelines=tune", "--params=train.epochs=3")
+    error = one_line(empty_project.kedro(*command))
+    assert "train.epochs changes nothing in a search: tune.epochs is its own" in error
+
+
+def test_what_to_run_first_can_be_run_as_it_is_said(empty_project):
+    error = one_line(empty_project.kedro("run", "--env=photos", "--pipelines=train"))
+    assert error.endswith("=ingest,pair,tile --env=photos --params=photos=<folder>")
+    command = ("run", "--env=photos", "--pipelines=train", "--params=photos=mine")
+    error = one_line(empty_project.kedro(*command))
+    assert error.endswith("--env=photos --params=photos=mine")
 
 
 def test_settings_in_a_folder_that_is_not_read_are_named(empty_project):

@@ -25,7 +25,8 @@ def artifacts(client, run, folder):
 def test_the_screen_is_ours_alone(run_project):
     lines = [line for line in run_project.run.stderr.splitlines() if line.strip()]
     foreign = ("Traceback", "Warning", "WARNING", "oneDNN", "absl", "cuda", "deprecat", "retracing")
-    assert not [line for line in lines if any(word in line for word in foreign)]
+    ours = "no better than bicubic interpolation"  # after two epochs
+    assert not [n for n in lines if any(word in n for word in foreign) and ours not in n]
     assert re.search(r"x2\s+network", run_project.run.stderr)
     assert "Where to look next" in run_project.run.stderr
     assert "isr upscale <picture> --model champion:test" in run_project.run.stderr

@@ -15,9 +15,9 @@ from inference.doubles import LocalEngine
 from isr_pipeline import memory
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.decode import UnusablePictureError
-from isr_pipeline.imaging.files import read_picture
+from isr_pipeline.imaging.files import RESULTS, read_picture
 from isr_pipeline.inference import batch as module
-from isr_pipeline.inference.batch import MARK, mark_results, plan, read_whole, shown, upscale_files
+from isr_pipeline.inference.batch import mark_results, plan, read_whole, shown, upscale_files
 from isr_pipeline.inference.upscaler import BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL, Upscaler
 
 RGB = made_photograph(24, 36, seed=5)
@@ -86,7 +86,7 @@ def test_results_of_earlier_runs_are_not_enlarged_again(photos, tmp_path, caplog
     for name in ("larger", "deep/larger"):
         mark_results([photos], photos / name)
         batch, _ = run([photos], photos / name)
-        assert files_in(photos / name) == {MARK, "one.jpg", "summer/two.PNG"}
+        assert files_in(photos / name) == {RESULTS, "one.jpg", "summer/two.PNG"}
     assert f"Left out as results: {photos / 'larger'}" in caplog.text
     batch, _ = run([photos / "larger"], tmp_path / "again")  # what is named is taken
     assert len(batch.outcomes) == 2
@@ -96,14 +96,14 @@ def test_only_a_new_folder_among_the_inputs_is_marked(photos, tmp_path):
     save(photos / "mine/three.jpg")
     for output in (photos / "mine", photos, tmp_path / "elsewhere"):
         mark_results([photos, photos / "one.jpg"], output)
-        assert not (output / MARK).exists()
+        assert not (output / RESULTS).exists()
     assert not (tmp_path / "elsewhere").exists()
     mark_results([photos / "one.jpg"], photos / "large.jpg")
     assert not (photos / "large.jpg").exists()
     (photos / "empty").mkdir()
     for name in ("empty", "beside"):
         mark_results([photos / "one.jpg"], photos / name)
-        assert (photos / name / MARK).exists()
+        assert (photos / name / RESULTS).exists()
 
 
 def test_the_input_folder_is_no_output_folder(photos, tmp_path):

@@ -63,13 +63,24 @@ def test_a_champion_for_another_degradation_comes_after_shipped_weights(no_weigh
     assert "champion of sample for bicubic pictures" in chosen.description
     write_card(no_weights.shipped, "autoencoder", "realistic", [2])
     assert choose(None, 2, "realistic", no_weights.working).model.name == "autoencoder"
-    assert choose("champion", 2, "realistic", no_weights.working).model == place / "network.keras"
+    assert choose("champion", 2, None, no_weights.working).model == place / "network.keras"
+    with pytest.raises(ProjectError, match="is for bicubic pictures, not for realistic ones"):
+        choose("champion", 2, "realistic", no_weights.working)
     with pytest.raises(ProjectError, match=r"for scale 6: there are champion:sample \(x2\)"):
         choose("champion", 6, "realistic", no_weights.working)
     with pytest.raises(ProjectError, match=r"no champion:photo: there are champion:sample \(x2\)"):
         choose("champion:photo", 2, None, no_weights.working)
     with pytest.raises(ProjectError, match="after kedro run"):
         choose("champion", 2, None, no_weights.shipped)
+
+
+def test_a_champion_that_interpolation_beats_is_taken_when_it_is_named_alone(no_weights):
+    folder = no_weights.working
+    place = write_champion(folder, "photos", "realistic", [2, 5], bicubic={"x2": 20.0, "x5": 60.0})
+    assert choose(None, 2, None, folder).model == place / "network.keras"
+    with pytest.raises(ProjectError, match=r"champion:photos is no better than bicubic"):
+        choose(None, 5, None, folder)
+    assert choose("champion:photos", 5, None, folder).model == place / "network.keras"
 
 
 def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):
@@ -94,11 +105,11 @@ def test_of_several_champions_the_last_one_that_suits_is_meant(no_weights):
     newer = crowned("newer", "unsplash", [2, 4], 10)
     crowned("report", "report", [2, 4, 6], 0)  # takes pictures that were enlarged before
     folder = no_weights.working
+    assert choose(None, 2, "bicubic", folder).model == newer
     for wanted in (None, "champion"):
         assert choose(wanted, 2, "realistic", folder).model == real
         assert choose(wanted, 2, "unsplash", folder).model == newer
         assert choose(wanted, 6, "unsplash", folder).model == older
-        assert choose(wanted, 2, "bicubic", folder).model == newer
     with pytest.raises(ProjectError, match="no champion is for scale 3"):
         choose("champion", 3, "unsplash", folder)
     assert [row[:3] for row in table(folder)[1:]] == [

@@ -23,6 +23,18 @@ def picture(tmp_path):
     return tmp_path / "a.png"
 
 
+def test_a_grey_picture_stays_grey_as_it_does_when_it_is_enlarged(tmp_path):
+    class Colourful(LocalEngine):
+        def __call__(self, lr):
+            return super().__call__(lr) * np.float32([1, 0.8, 0.6])
+
+    Image.fromarray(made_photograph(60, 90, seed=2)).convert("L").save(tmp_path / "grey.png")
+    compare_file(tmp_path / "grey.png", tmp_path / "panel.png", Upscaler(Colourful(), 2))
+    panel = np.asarray(Image.open(tmp_path / "panel.png"))
+    zoomed = panel[-COLUMN:-20, -COLUMN:-20].astype(int)
+    assert np.ptp(zoomed, axis=2).max() == 0
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_the_picture_is_never_replaced_by_its_panel(picture, overwrite):
     before = picture.read_bytes()

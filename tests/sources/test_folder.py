@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from isr_pipeline.imaging.files import RESULTS
 from isr_pipeline.sources.collection import COLUMNS, SourceError
 from isr_pipeline.sources.folder import list_folder
 
@@ -86,3 +87,13 @@ def test_a_folder_that_cannot_be_looked_into_is_named(as_anybody, caplog):
     assert caplog.messages == [
         f"{as_anybody / 'locked'}: Permission denied; what it holds is left out"
     ]
+
+
+def test_enlarged_pictures_within_the_folder_are_no_photographs(tmp_path, caplog):
+    for name in ("a.jpg", "larger/a.jpg", "b/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "larger" / RESULTS).write_text("")
+    assert listed(tmp_path) == ["a.jpg", "b/c.jpg"]
+    assert f"Left out, as results of isr upscale: {tmp_path / 'larger'}" in caplog.text
+    assert listed(tmp_path / "larger") == ["a.jpg"]  # named itself, it is wanted

@@ -55,6 +55,8 @@ from isr_pipeline.quiet import no_warnings
 Samples = NDArray[Any]
 """`(height, width, channel)`, uint8 or uint16; by channels grey, grey and alpha, RGB, RGBA."""
 
+RESULTS = ".isr-results"
+"""Hidden file of a folder of enlarged pictures that lies within a folder of photographs."""
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 """Formats that are read, as Pillow names them."""
 

@@ -31,6 +31,7 @@ from isr_pipeline.imaging.decode import (
 )
 from isr_pipeline.imaging.files import (
     READ,
+    RESULTS,
     Extras,
     Header,
     PictureFile,
@@ -52,8 +53,6 @@ AHEAD = 4
 """How many decoded pictures wait for the network, and how many enlarged ones to be written."""
 MAXIMUM_MEGAPIXELS = 500.0
 """Pictures that claim more are refused before they are unpacked."""
-MARK = ".isr-results"
-"""Hidden file of a results folder within an input folder: later runs leave such a folder out."""
 
 _FORMATS = {suffix: name for name, suffixes in encode.SUFFIXES.items() for suffix in suffixes}
 _READABLE = {*_FORMATS, ".gif"}
@@ -242,7 +241,7 @@ def mark_results(inputs: Sequence[Path], output: Path) -> None:
             output.mkdir(parents=True, exist_ok=True)
             if not any(output.iterdir()):
                 text = "Written by isr upscale, which leaves this folder out.\n"
-                (output / MARK).write_text(text)
+                (output / RESULTS).write_text(text)
 
 
 def _is_among(output: Path, folder: Path) -> bool:
@@ -285,7 +284,7 @@ def _pictures_in(folder: Path, output: Path, others: Counter[str]) -> Iterator[t
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and _real(here / name) != results
         )
-        for name in [name for name in folders if os.path.lexists(here / name / MARK)]:
+        for name in [name for name in folders if os.path.lexists(here / name / RESULTS)]:
             logger.warning("Left out as results: %s (name it to have it)", shown(here / name))
             folders.remove(name)
         for name in sorted(names + [n for n in folders if _is_link(here / n)]):

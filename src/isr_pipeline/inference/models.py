@@ -44,8 +44,9 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
         model: name of shipped weights such as `subpixel-small`; `champion`, or `champion:photos`
             for that of an environment; a `.keras` or exported `.xml` file or a champion's folder;
             or None. Without a choice it is the working folder's champion for this scale and
-            degradation (of several the one crowned last) unless shipped weights were better on
-            its test pictures, else the shipped weights for them, else any champion for the scale.
+            degradation (of several the one crowned last) unless shipped weights or interpolation
+            were better on its test pictures, else the shipped weights for them, else any champion
+            for the scale.
         scale: the integer factor.
         degradation: `bicubic`, `unsplash` or `realistic`; None for `realistic`, or where a network
             is named that is not for it, for what that is for.
@@ -59,6 +60,8 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
     wanted = degradation or weights.REALISTIC
     if model is None:
         champion = find_champion(folder, scale, wanted)
+        if champion is not None and is_no_better_than_bicubic(champion, scale):
+            champion = None
         if champion is not None and champion.degradation == wanted:
             return better_shipped(champion, scale) or champion
         try:
@@ -72,6 +75,11 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
         champion = find_champion(folder, scale, wanted, environment or None)
         if champion is None:
             raise ProjectError(_no_champion(folder, scale, environment))
+        if degradation not in (None, champion.degradation):
+            raise ProjectError(
+                f"{CHAMPION}:{champion.environment} is for {champion.degradation} pictures, not "
+                f"for {degradation} ones: leave the degradation out, or choose another model"
+            )
         return champion
     path = Path(model)
     within = path / "network.keras"
@@ -92,9 +100,24 @@ def _no_champion(folder: Path, scale: int, environment: str = "") -> str:
     if not scales:
         return f"there is no champion in {folder}: start in a project's folder, after kedro run"
     known = ", ".join(f"{CHAMPION}:{name} ({of_it})" for name, of_it in scales.items())
+    poor = find_champion(folder, scale, "") if not environment else None
+    if poor is not None:
+        return (
+            f"{CHAMPION}:{poor.environment} is no better than bicubic interpolation on its test "
+            f"pictures: --model {CHAMPION}:{poor.environment} takes it all the same"
+        )
     if environment:
         return f"there is no {CHAMPION}:{environment}: there are {known}"
     return f"no champion is for scale {scale}: there are {known}"
+
+
+def is_no_better_than_bicubic(champion: Source, scale: int) -> bool:
+    """Whether interpolation was as good on the champion's own test pictures, as far as known."""
+    try:
+        name = f"x{scale}"
+        return bool(champion.record["psnr_rgb"][name] <= champion.record["bicubic"][name])
+    except (KeyError, TypeError):
+        return False
 
 
 def better_shipped(champion: Source, scale: int) -> Source | None:

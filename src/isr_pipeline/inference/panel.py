@@ -21,6 +21,8 @@ them is interpolated in floating point."""
 COLUMN, GAP, TITLE = 480, 8, 22
 TALLEST = 2 * COLUMN
 """Of the whole pictures in a panel; taller ones are narrower than the column."""
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+"""Pillow's modes of one channel, with or without alpha."""
 CROP, CROPS = 120, 3
 """Side of the zoomed squares in enlarged pixels, and how many there are."""
 
@@ -68,15 +70,19 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
             raise ProjectError(f"{shown(picture)} is a folder: a panel shows one picture")
         size = picture.stat().st_size
         check_room(upscaler, f"{shown(picture)}: a file of {size:,} bytes", size)
-        pixels = decode_picture(read_whole(picture, size)).pixels
+        decoded = decode_picture(read_whole(picture, size))
     except OSError as error:
         raise ProjectError(f"{shown(picture)}: {error.strerror}") from None
     except UnusablePictureError as error:
         raise ProjectError(f"{shown(picture)}: {error}") from None
+    pixels = decoded.pixels
     height, width = pixels.shape[:2]
     held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
     check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", held)
-    enlarged = upscaler(pixels)
+    if decoded.mode in GREY:  # as `isr upscale` does it: one channel
+        enlarged = np.repeat(upscaler(pixels[..., 0])[..., None], 3, axis=2)
+    else:
+        enlarged = upscaler(pixels)
     bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
     panel = draw_panel(bicubic, enlarged, upscaler.description)
     try:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.encoded import upscale_encoded
-from isr_pipeline.inference.models import CHAMPION, better_shipped, champions, find_champion
+from isr_pipeline.inference.models import (
+    CHAMPION,
+    better_shipped,
+    champions,
+    find_champion,
+    is_no_better_than_bicubic,
+)
 from isr_pipeline.inference.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -134,7 +140,8 @@ def available_networks(folder: Path) -> list[dict[str, Any]]:
     beaten: list[tuple[str, str, list[int]]] = []
     places: dict[tuple[str, str], str] = {}
     for champion, scales in champions(folder):
-        is_beaten = better_shipped(champion, 2 if 2 in scales else scales[0])  # x2 is shown first
+        shown = 2 if 2 in scales else scales[0]
+        is_beaten = better_shipped(champion, shown) or is_no_better_than_bicubic(champion, shown)
         key = CHAMPION, str(champion.degradation)
         (beaten if is_beaten else own).append((*key, scales))
         others = f"{places[key]} and " if key in places else " of "

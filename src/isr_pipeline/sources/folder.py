@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from isr_pipeline.imaging.files import RESULTS
 from isr_pipeline.sources.collection import COLUMNS, PhotoCollection, SourceError
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,9 @@ def list_folder(folder: Path) -> PhotoCollection:
     """List every file below `folder` as a high-resolution photograph.
 
     Whether a file is a picture is for decoding to find out, not for its name. Hidden files and
-    folders are left out, and links to folders are not followed. A photograph's id is its path.
+    folders are left out, and so are folders of enlarged pictures (`RESULTS`), which would stand in
+    other splits than their originals; links to folders are not followed. A photograph's id is its
+    path.
 
     Raises:
         SourceError: when the folder does not exist or holds no file.
@@ -30,6 +33,10 @@ def list_folder(folder: Path) -> PhotoCollection:
 
     for directory, folders, names in os.walk(folder, onerror=left_out):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        marked = [n for n in folders if os.path.lexists(Path(directory) / n / RESULTS)]
+        for name in marked:
+            logger.warning("Left out, as results of isr upscale: %s", Path(directory) / name)
+            folders.remove(name)
         paths += [
             (Path(directory) / name).relative_to(folder).as_posix()
             for name in names

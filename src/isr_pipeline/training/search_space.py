@@ -150,6 +150,10 @@ def check_space(tune: TuneParameters, train: TrainParameters) -> None:
                         ) from None
 
 
+ITS_OWN = {"epochs": "tune.epochs", "maximum_minutes": "tune.minutes", "resume": ""}
+"""Keys of `train` that a search sets itself, and by which of its own keys."""
+
+
 def trial_parameters(
     train: TrainParameters, tune: TuneParameters, chosen: dict[str, Any]
 ) -> TrainParameters:

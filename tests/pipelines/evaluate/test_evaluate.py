@@ -284,15 +284,47 @@ def test_test_pictures_that_were_trained_on_are_not_scored(world, fresh):
         )
 
 
-def test_a_champion_that_was_trained_on_the_new_test_pictures_steps_down(
-    world, fresh, scores, caplog
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"psnr_rgb": {"x2": 9.0, "x8": 9.0}}, "it is for x2 x8, this network for x2 x4 x6"),
+        ({"protocol": "realistic"}, "it is for realistic pictures, this network for unsplash"),
+        ({"trained_on": None}, "it was trained on 1 of these test pictures"),
+    ],
+)
+def test_a_champion_that_does_otherwise_keeps_its_title_unless_it_is_given_away(
+    world, fresh, scores, caplog, changes, reason
 ):
-    seen = scored_pairs(world.pairs, "test")["hr_sha256"].unique().tolist()
-    record = {"score": 99.0, "test_digest": "other", "trained_on": seen}
-    with caplog.at_level("INFO", logger="isr_pipeline"):
-        champion = chosen(world, fresh, scores, Champion(fresh, record))
-    assert "it steps down" in caplog.text
-    assert champion.record["new"]
+    record = {**chosen(world, fresh, scores, None).record, "score": 1.0, **changes}
+    if record["trained_on"] is None:
+        record["trained_on"] = scored_pairs(world.pairs, "test")["hr_sha256"].unique().tolist()
+    present = Champion("present", record)
+    kept = chosen(world, fresh, scores, present)
+    assert (kept.network, kept.record["new"]) == ("present", False)
+    assert f"The champion stays: {reason}" in caplog.text
+    assert chosen(world, fresh, scores, present, replace_champion=True).record["new"]
+
+
+def test_a_network_for_more_scales_is_compared_at_the_champions(world, fresh, scores):
+    record = chosen(world, fresh, scores, None).record
+    at_two = record["psnr_rgb"]["x2"]
+    for difference, is_new in ((-0.1, True), (0.1, False)):
+        own = {"psnr_rgb": {"x2": at_two}, "score": at_two + difference}
+        assert (
+            chosen(world, fresh, scores, Champion("p", {**record, **own})).record["new"] == is_new
+        )
+
+
+def test_what_interpolation_beats_is_said(world, scores, caplog):
+    summarise_scores(scores, evaluate_parameters())
+    table, _ = summarise_scores(scores, evaluate_parameters())
+    worse = table[(table["method"] == NETWORK) & (table["gain_db"] <= 0)]["scale"]
+    assert ("no better than bicubic interpolation" in caplog.text) == bool(len(worse))
+    caplog.clear()
+    poor = scores.copy()
+    poor.loc[(poor["method"] == NETWORK) & (poor["scale"] == 4), "psnr_rgb"] -= 9
+    summarise_scores(poor, evaluate_parameters())
+    assert "no better than bicubic interpolation at x" in caplog.text
 
 
 def test_one_flat_picture_does_not_make_the_means_infinite():
@@ -336,7 +368,16 @@ def test_the_pipeline_runs_from_a_catalog(world, fresh, tmp_path):
             "training_history": memory(HISTORY),
             "training_facts": memory(FACTS),
             "present_champion": MemoryDataset(
-                Champion(fresh, {"test_digest": "", "score": 0.0, "trained_on": []}),
+                Champion(
+                    fresh,
+                    {
+                        "test_digest": "",
+                        "score": 0.0,
+                        "trained_on": [],
+                        "psnr_rgb": {"x2": 0.0, "x4": 0.0, "x6": 0.0},
+                        "protocol": "unsplash",
+                    },
+                ),
                 copy_mode="assign",
             ),
             "params:evaluate": memory(evaluate_parameters(panels=1)),

@@ -177,6 +177,17 @@ def test_no_usable_photograph_is_an_error_that_counts(tmp_path):
     assert "1 not_an_image" in str(caught.value)
 
 
+def test_the_first_files_that_are_left_out_are_named(caplog, tmp_path):
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(GOOD if number == 0 else b"text")
+    index = index_photographs(list_folder(tmp_path), ingest_parameters())
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        summarise_ingestion(index)
+    assert caplog.text.count("Left out: ") == 6
+    assert "Left out: 1.png: no picture format" in caplog.text
+    assert "Left out: 2 more" in caplog.text
+
+
 def test_thousands_of_missing_files_make_one_line(caplog, tmp_path):
     (tmp_path / "1.png").write_bytes(GOOD)
     files = pd.DataFrame(

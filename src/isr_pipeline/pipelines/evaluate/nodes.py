@@ -153,6 +153,14 @@ def summarise_scores(
                 for name in ("psnr_rgb", "gain_db", "gain_db_median", "psnr_y", "ssim_y", "mse")
             }
     logger.info("Scores on split %s:\n%s", parameters.split, format_scores(table))
+    networks = table[(table["method"] == NETWORK) & (table["status"] == "ok")]
+    worse = networks.loc[networks["gain_db"] <= 0, "scale"]
+    if len(worse):
+        logger.warning(
+            "The network is no better than bicubic interpolation at %s: it was trained too "
+            "shortly, or with too high a learning rate",
+            ", ".join(f"x{scale}" for scale in worse),
+        )
     return table, {parameters.split: metrics}
 
 
@@ -218,7 +226,8 @@ def compare_with_report(
         rows.append(row)
     table = pd.DataFrame(rows)
     text = table.to_string(index=False, float_format="{:.5f}".format, na_rep="-")
-    logger.info("In the report's own terms (loss = mean squared error):\n%s", text)
+    if training_facts.get("loss") == "mean_squared_error":  # else there is little to compare
+        logger.info("In the report's own terms (loss = mean squared error):\n%s", text)
     return table
 
 
@@ -259,10 +268,12 @@ def choose_champion(
 ) -> Champion:
     """Let the new network take the title if it beats the champion on the same test pictures.
 
-    The score is the mean over the scales of the mean RGB PSNR. A champion that was judged on
-    other pictures is scored again on these; one that was trained on any of them steps down. Where
-    there are test pictures, which the report's division has none of, the split `val` takes no title
-    from anybody: it has chosen the network's epoch.
+    The score is the mean over the champion's scales of the mean RGB PSNR. A champion that was
+    judged on other pictures is scored again on these. It keeps its title against a network that
+    does not do what it does (a scale of its less, or another degradation), and where the pictures
+    say nothing because it was trained on some, unless `replace_champion` gives the title away.
+    Where there are test pictures, which the report's division has none of, the split `val` takes
+    no title from anybody: it has chosen the network's epoch.
 
     The weights that come with the package are scored beside it, and noted in its record, so that
     whoever enlarges pictures gets the better ones.
@@ -278,9 +289,7 @@ def choose_champion(
     chosen = scored_pairs(pairs, parameters.split)
     test_digest = digest_of_test(chosen, pictures)
     mine = picture_scores[picture_scores["method"] == NETWORK]
-    by_scale = {
-        f"x{scale}": float(v) for scale, v in mine.groupby("scale")["psnr_rgb"].mean().items()
-    }
+    by_scale = _mean_by_scale(picture_scores, NETWORK)
     score = float(np.mean(list(by_scale.values())))
     candidate = Champion(
         network,
@@ -289,6 +298,7 @@ def choose_champion(
             "parameters": int(network.count_params()),
             "score": score,
             "psnr_rgb": by_scale,
+            "bicubic": _mean_by_scale(picture_scores, BICUBIC),
             "protocol": str(mine["protocol"].iloc[0]),
             "split": parameters.split,
             "test_digest": test_digest,
@@ -305,12 +315,47 @@ def choose_champion(
     if parameters.split != "test" and "test" in set(pairs["split"]):
         logger.info("The champion stays: the title is won on the split test alone")
         return kept
+    if parameters.replace_champion and not math.isnan(score):
+        logger.info("A new champion: %.2f dB, by evaluate.replace_champion", score)
+        return _beside_shipped(candidate, chosen, pictures)
+    otherwise = _does_otherwise(present_champion.record, candidate.record, chosen)
+    if otherwise:
+        logger.warning(
+            "The champion stays: %s. evaluate.replace_champion=true gives its title to this "
+            "run's network",
+            otherwise,
+        )
+        return kept
+    compared = sorted(present_champion.record["psnr_rgb"])
+    score = float(np.mean([by_scale[name] for name in compared]))
     present = _score_on(present_champion, chosen, pictures, test_digest)
     if score > present:  # false for a collapsed network, whose score is not a number
         logger.info("A new champion: %.2f dB against %.2f dB", score, present)
         return _beside_shipped(candidate, chosen, pictures)
     logger.info("The champion stays: %.2f dB against this run's %.2f dB", present, score)
     return kept
+
+
+def _mean_by_scale(picture_scores: pd.DataFrame, method: str) -> dict[str, float]:
+    of_method = picture_scores[picture_scores["method"] == method]
+    means = of_method.groupby("scale")["psnr_rgb"].mean()
+    return {f"x{scale}": float(mean) for scale, mean in means.items()}
+
+
+def _does_otherwise(
+    present: dict[str, Any], candidate: dict[str, Any], chosen: pd.DataFrame
+) -> str:
+    """Why a champion and a network cannot be measured by each other; empty if they can."""
+    scales = [" ".join(sorted(record["psnr_rgb"])) for record in (present, candidate)]
+    if not set(present["psnr_rgb"]) <= set(candidate["psnr_rgb"]):
+        return f"it is for {scales[0]}, this network for {scales[1]}"
+    if present["protocol"] != candidate["protocol"]:
+        protocols = (present["protocol"], candidate["protocol"])
+        return "it is for {} pictures, this network for {}".format(*protocols)
+    seen = set(present["trained_on"]) & set(chosen["hr_sha256"])
+    if seen and set(chosen["split"]) == {"test"}:
+        return f"it was trained on {len(seen)} of these test pictures, which cannot judge it"
+    return ""
 
 
 def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -362,16 +407,10 @@ def _score_on(
 ) -> float:
     if champion.record["test_digest"] == test_digest:
         return float(champion.record["score"])
-    seen = set(champion.record["trained_on"]) & set(chosen["hr_sha256"])
-    if seen and set(chosen["split"]) == {"test"}:
-        logger.info("The champion was trained on %d of these pictures: it steps down", len(seen))
-        return float("-inf")
     logger.info("The champion was judged on other pictures: scoring it on these")
-    try:
-        return float(np.mean(list(_psnr_by_scale(champion.network, chosen, pictures).values())))
-    except ProjectError as error:
-        logger.info("The champion cannot be compared (%s)", error)
-        return float("-inf")
+    scales = [int(name.removeprefix("x")) for name in champion.record["psnr_rgb"]]
+    its_own = chosen[chosen["scale"].isin(scales)]
+    return float(np.mean(list(_psnr_by_scale(champion.network, its_own, pictures).values())))
 
 
 def _psnr_by_scale(

@@ -32,10 +32,12 @@ class EvaluateParameters(Parameters):
 
     Attributes:
         split: which pairs are scored.
+        replace_champion: give the title to this run's network whatever the champion is.
         panels: how many pictures of each scale the panel shows.
         quoted: rows for the comparison with the report.
     """
 
     split: Literal["test", "val"]
+    replace_champion: bool
     panels: int = Field(ge=1)
     quoted: list[QuotedRow]

@@ -19,6 +19,8 @@ from isr_pipeline.sources.collection import PhotoCollection, SourceError
 logger = logging.getLogger(__name__)
 
 USABLE = "ok"
+NAMED = 5
+"""Files that are left out and named in the log; all are in the index."""
 
 
 def index_photographs(photographs: PhotoCollection, parameters: IngestParameters) -> pd.DataFrame:
@@ -85,7 +87,15 @@ def summarise_ingestion(photo_index: pd.DataFrame) -> pd.DataFrame:
         + ", ".join(f"{row.files} {row.status}" for row in group.itertuples(index=False))
         for name, group in summary.groupby("kind")
     )
-    logger.info("%d files. %s. Reasons: catalog entry photo_index.", len(photo_index), counts)
+    logger.info("%d files. %s", len(photo_index), counts)
+    # Files that a list names and nobody has are no news: most have a part of the Kaggle data set.
+    left_out = photo_index[~photo_index["status"].isin([USABLE, "missing"])]
+    for row in left_out.head(NAMED).itertuples(index=False):
+        logger.warning("Left out: %s: %s", row.path, row.reason or row.status)
+    if len(left_out) > NAMED:
+        logger.warning(
+            "Left out: %d more; the catalog entry photo_index has all", len(left_out) - NAMED
+        )
     if not ((photo_index["scale"] == 1) & (photo_index["status"] == USABLE)).any():
         reasons = Counter(photo_index.loc[photo_index["scale"] == 1, "status"]).most_common(3)
         raise ProjectError(
