@@ -380,11 +380,11 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
         ),
     )
     named = {
-        "JPEG": "texts",
+        "JPEG": "texts (Author)",
         "PNG": "IPTC, comment",
-        "WEBP": "IPTC, comment, texts",
-        "TIFF": "comment, texts",
-        "BMP": "EXIF, ICC profile, XMP, IPTC, comment, texts",
+        "WEBP": "IPTC, comment, texts (Author)",
+        "TIFF": "comment, texts (Author)",
+        "BMP": "EXIF, ICC profile, XMP, IPTC, comment, texts (Author)",
     }
     for file_format, missing in named.items():
         written(RGB, file_format, tmp_path, full)

@@ -208,13 +208,15 @@ def _fitted(samples: Samples, channels: int, deeper: bool) -> Samples:
 
 def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, list[str]]:
     """Extras as a format holds them beside samples of so many channels, and what is missing."""
+    texts = [content for name, content in extras.chunks if name in TEXTS]
+    keywords = (ascii(text[:79].partition(b"\0")[0].decode("latin-1"))[1:-1] for text in texts)
     present = {
         "EXIF": ("exif", extras.exif),
         "ICC profile": ("icc", extras.icc),
         "XMP": ("xmp", extras.xmp),
         "IPTC": ("iptc", extras.iptc),
         "comment": ("comment", extras.comment),
-        "texts": ("texts", [content for name, content in extras.chunks if name in TEXTS]),
+        f"texts ({'; '.join(dict.fromkeys(keywords))})": ("texts", texts),
         "resolution": ("dpi", extras.dpi),
         "shape of the pixels": ("aspect", extras.aspect),
         "colour space": ("colours", _names_colours(extras)),
