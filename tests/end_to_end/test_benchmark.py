@@ -26,5 +26,6 @@ def test_the_benchmark_scores_the_champion_and_the_results_page_is_written(run_p
 def test_results_without_measurements_say_what_to_run(empty_project):
     results = empty_project.kedro("run", "--pipelines=results")
     assert results.returncode == 1
-    assert "run kedro run --pipelines=benchmark --params=benchmark.keep_as=<name> first" in results.stderr
+    remedy = "run kedro run --pipelines=benchmark --params=benchmark.keep_as=<name> first"
+    assert remedy in results.stderr
     assert "Traceback" not in results.stderr
