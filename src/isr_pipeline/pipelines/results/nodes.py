@@ -70,6 +70,7 @@ def join_measurements(
     joined["trained_against"] = joined["trained_against"].fillna("")
     _check_namesakes(joined)
     joined = joined.drop_duplicates(ROW, keep="last").drop(columns="file")
+    joined = joined.sort_values("self_ensemble", kind="stable")  # the networks alone first
     _check_pictures(joined)
     return with_literature(joined, literature, _output_size(joined)), ablation
 
