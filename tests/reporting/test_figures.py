@@ -44,6 +44,13 @@ def test_learning_curves_show_both_splits():
     assert rendered(figure).std() > 0
 
 
+def test_learning_curves_mark_the_epoch_that_was_kept():
+    figure = draw_learning_curves(HISTORY.assign(kept=[False, True, False]))
+    for axes in figure.axes:
+        (mark,) = (line for line in axes.lines if line.get_label() == "kept")
+        assert list(mark.get_xdata()) == [2, 2]
+
+
 def test_epoch_times_name_the_total():
     axes = draw_epoch_times(HISTORY).axes[0]
     assert "2.0 min" in axes.get_title()

@@ -24,7 +24,8 @@ def draw_learning_curves(history: pd.DataFrame) -> Figure:
     """One panel for each figure of the history, training and validation together.
 
     Args:
-        history: one row an epoch; columns `train_<figure>` and `val_<figure>`.
+        history: one row an epoch; columns `train_<figure>` and `val_<figure>`, and `kept` where it
+            is known which epoch's weights are the network's.
     """
     names = [c.removeprefix("val_") for c in history.columns if c.startswith("val_")]
     columns = min(len(names), 4)
@@ -42,6 +43,8 @@ def draw_learning_curves(history: pd.DataFrame) -> Figure:
                     marker="o",
                     markersize=2.5,
                 )
+        for epoch in history.loc[history.get("kept", history["epoch"] < 0), "epoch"]:
+            axes.axvline(epoch, color="#777777", lw=1, ls=":", label="kept")
         axes.set_title(name.replace("_", " "))
         _count_along(axes, "epoch")
         axes.ticklabel_format(axis="y", useOffset=False)

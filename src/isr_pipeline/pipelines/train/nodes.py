@@ -31,9 +31,10 @@ def train_network(
     """Train the chosen network; figures go to MLflow while it runs.
 
     Returns:
-        The network with its best weights, one row of history an epoch, facts of the run, and the
-        SHA-256 of every original that was trained on or chose the epoch, by the initial network
-        too, so that nothing is ever scored on them unnoticed.
+        The network with its best weights, one row of history an epoch with `kept` for the one whose
+        weights they are, facts of the run, and the SHA-256 of every original that was trained on or
+        chose the epoch, by the initial network too, so that nothing is ever scored on them
+        unnoticed.
 
     Raises:
         ProjectError: when the tiles were laid over other pairs or another split, or the initial
@@ -61,7 +62,9 @@ def train_network(
     }
     if initial_network is not None:
         what["started_from"] = initial_network.source
-    return result.network, result.history, what | result.facts, sorted(seen | set(originals))
+    kept = result.history["epoch"] == result.facts["best_epoch"]
+    history = result.history.assign(kept=kept)
+    return result.network, history, what | result.facts, sorted(seen | set(originals))
 
 
 def forget_checkpoints(checkpoints: Checkpoints, training_facts: dict[str, Any]) -> None:
