@@ -17,8 +17,6 @@ READ_WITH = {
     "weights_folder": "--env=weights",
 }
 """Environments whose files read a parameter that no node reads."""
-
-
 FOLDERS = ("photos", "unsplash", "weights_folder")
 """Parameters that name a folder."""
 

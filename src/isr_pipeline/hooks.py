@@ -314,8 +314,9 @@ def _check_that_settings_are_read(loader: ConfigLoader, pipeline: Pipeline) -> N
                 f"train.{key} changes nothing in a search: "
                 + (f"{ITS_OWN[key]} is its own" if ITS_OWN[key] else "leave it out")
             )
+    read = _groups_of(pipeline) | loader.read
     for group, value in given.items():
-        if group in _groups_of(pipeline) | loader.read:
+        if group in read:
             continue
         name = f"{group}.{next(iter(value))}" if isinstance(value, dict) and value else group
         readers = [

@@ -47,7 +47,6 @@ SERVED_WITH = (
 """What a served network needs beside this package, which goes with it."""
 SERVERS = ("http", "https")
 _lost: set[str] = set()
-_away: set[str] = set()
 _owned: list[str] = []
 
 P = ParamSpec("P")
@@ -80,17 +79,7 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
         set. A server that does not answer is replaced by the project's own, with one warning.
     """
     local = own_database(project_root)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or local
-    trouble = _trouble_of(uri)
-    if trouble and not _away:
-        logger.warning(
-            "The tracking server %s is away (%s): this run is recorded in %s instead",
-            _without_password(uri),
-            trouble,
-            local,
-        )
-        _away.add(uri)
-    return local if trouble else uri
+    return _answering(os.environ.get("MLFLOW_TRACKING_URI") or configured or local, local)
 
 
 def artifact_location(uri: str, project_root: Path) -> str | None:
@@ -108,18 +97,24 @@ def own_database(project_root: Path) -> str:
 
 
 @functools.cache
-def _trouble_of(uri: str) -> str:
-    """Why a server does not answer; empty for one that does, and for what is no server."""
+def _answering(uri: str, local: str) -> str:
+    """`uri`, or `local` in place of a server that does not answer, which is asked and said once."""
+    if urlparse(uri).scheme not in SERVERS:
+        return uri
     import requests
 
-    if urlparse(uri).scheme not in SERVERS:
-        return ""
     try:  # as MLflow will: through proxies, if there are any
         requests.get(f"{uri.rstrip('/')}/health", timeout=5)
     except (requests.RequestException, ValueError) as error:
         cause = getattr(error.args[0] if error.args else None, "reason", None)
-        return str(cause).rpartition(": ")[2] if cause else _first_line(error)
-    return ""
+        logger.warning(
+            "The tracking server %s is away (%s): this run is recorded in %s instead",
+            _without_password(uri),
+            str(cause).rpartition(": ")[2] if cause else _first_line(error),
+            local,
+        )
+        return local
+    return uri
 
 
 def is_lost() -> bool:
@@ -130,8 +125,7 @@ def is_lost() -> bool:
 def start_afresh() -> None:
     """Forget what an earlier run in this process found out of its server."""
     _lost.clear()
-    _away.clear()
-    _trouble_of.cache_clear()
+    _answering.cache_clear()
 
 
 def give_up(error: Exception) -> None:

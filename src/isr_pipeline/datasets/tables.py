@@ -1,4 +1,4 @@
-"""Kedro's datasets of one file, replaced whole or not at all.
+"""Kedro's datasets of tables and records: those of one file are replaced whole or not at all.
 
 A full disk, an error or a killed process in the midst of saving leaves the former file as it was.
 """

@@ -87,6 +87,11 @@ class DecodedPicture:
     rule: str
 
 
+def is_grey(mode: str) -> bool:
+    """Whether pictures of a mode of Pillow's have one channel, with or without alpha."""
+    return mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;")
+
+
 def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPicture:
     """Decode a whole picture file to upright 8-bit RGB by the module's rule.
 

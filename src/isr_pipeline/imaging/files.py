@@ -34,6 +34,7 @@ from isr_pipeline.imaging.decode import (
     cmyk_to_rgb,
     correct_key,
     deep_grey,
+    is_grey,
     open_header,
     open_image,
     tiff_tags,
@@ -263,7 +264,7 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
 
 
 def _channels(image: Image.Image, data: bytes) -> int:
-    grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
+    grey = is_grey(image.mode)
     if image.format == "PNG":  # 16-bit grey with alpha is RGBA to Pillow
         grey = data[25] in (0, 4)
     return (1 if grey else 3) + bool(image.has_transparency_data)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging import encode
 from isr_pipeline.imaging.arrays import Picture, to_uint8
-from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
+from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture, is_grey
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.batch import check_room, in_the_way, read_whole, shown
 from isr_pipeline.inference.upscaler import Upscaler
@@ -21,8 +21,6 @@ them is interpolated in floating point."""
 COLUMN, GAP, TITLE = 480, 8, 22
 TALLEST = 2 * COLUMN
 """Of the whole pictures in a panel; taller ones are narrower than the column."""
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-"""Pillow's modes of one channel, with or without alpha."""
 CROP, CROPS = 120, 3
 """Side of the zoomed squares in enlarged pixels, and how many there are."""
 
@@ -79,7 +77,7 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
     height, width = pixels.shape[:2]
     held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
     check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", held)
-    if decoded.mode in GREY:  # as `isr upscale` does it: one channel
+    if is_grey(decoded.mode):  # as `isr upscale` does it: one channel
         enlarged = np.repeat(upscaler(pixels[..., 0])[..., None], 3, axis=2)
     else:
         enlarged = upscaler(pixels)

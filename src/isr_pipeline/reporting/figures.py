@@ -131,16 +131,16 @@ def draw_panels(rows: Iterable[PanelRow], crop: int = 96) -> Figure:
         rows: each with the same number of columns; no more than one is kept whole.
         crop: side of the zoomed square in pixels.
     """
-    shown = [_Shown.of(row, crop) for row in rows]
-    columns = len(shown[0].titles)
+    shown = [(_Shown.of(row, crop), [_reduced(p) for _, p in row.pictures]) for row in rows]
+    columns = len(shown[0][1])
     figure = Figure(figsize=(3.3 * columns, 5.6 * len(shown)), layout="constrained")
     heights = {"height_ratios": [1, 1.45] * len(shown)}
     grid = figure.subplots(2 * len(shown), columns, squeeze=False, gridspec_kw=heights)
-    for row, wholes, zooms in zip(shown, grid[::2], grid[1::2], strict=True):
+    for (row, reduced), wholes, zooms in zip(shown, grid[::2], grid[1::2], strict=True):
         height, width = row.size
         for column, title in enumerate(row.titles):
             whole, zoom = wholes[column], zooms[column]
-            whole.imshow(row.wholes[column], extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+            whole.imshow(reduced[column], extent=(-0.5, width - 0.5, height - 0.5, -0.5))
             square = Rectangle(row.corner, row.side, row.side, fill=False, color="yellow", lw=1.2)
             whole.add_patch(square)
             zoom.imshow(row.squares[column], interpolation="nearest")
@@ -175,11 +175,10 @@ def draw_crops(rows: Sequence[PanelRow], crop: int = 96) -> Figure:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a figure needs of a row, which is little beside the row itself."""
+    """What figures need of a row beside its whole pictures, which are large."""
 
     label: str
     titles: list[str]
-    wholes: list[Picture]
     squares: list[Picture]
     size: tuple[int, int]
     corner: tuple[int, int]
@@ -197,7 +196,6 @@ class _Shown:
                 title if psnr is None else f"{title}: {psnr:.2f} dB"
                 for (title, _), psnr in zip(row.pictures, row.psnr, strict=True)
             ],
-            [_reduced(picture) for _, picture in row.pictures],
             [picture[square].copy() for _, picture in row.pictures],
             (truth.shape[0], truth.shape[1]),
             (left, top),

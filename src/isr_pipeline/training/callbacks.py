@@ -96,8 +96,7 @@ class SaveState(keras.callbacks.Callback):
             "rows": self.recorder.rows,
             "callbacks": states,
             # Other than by a time limit, which the next run may raise.
-            "ended": self.model.stop_training
-            and not any(getattr(callback, "is_over", False) for callback in self.others),
+            "ended": self.model.stop_training and not is_time_over(self.others),
         }
         self.checkpoints.save_state(self.model, state)
 
@@ -137,6 +136,11 @@ class StopWhenDiverged(keras.callbacks.Callback):
 def minutes_spent(rows: list[dict[str, float]]) -> float:
     """Minutes that the epochs of a history took."""
     return sum(row["seconds"] for row in rows) / 60
+
+
+def is_time_over(callbacks: list[keras.callbacks.Callback]) -> bool:
+    """Whether one of the callbacks is a time limit that is over."""
+    return any(isinstance(callback, TimeLimit) and callback.is_over for callback in callbacks)
 
 
 class TimeLimit(keras.callbacks.Callback):

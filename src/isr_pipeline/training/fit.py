@@ -22,6 +22,7 @@ from isr_pipeline.training.callbacks import (
     SaveState,
     StopWhenDiverged,
     TimeLimit,
+    is_time_over,
     minutes_spent,
 )
 from isr_pipeline.training.checkpoints import Checkpoints
@@ -59,9 +60,9 @@ class TrainingResult:
         history: one row an epoch: `epoch`, `seconds`, `cpu_seconds` (of all threads together),
             `learning_rate` and the figures.
         facts: `machine`, `backend`, `precision`, `parameters`, `loss` (its name), `epochs`,
-            `best_epoch`, `seconds`, `cpu_seconds`, `resumed_after` (epochs already done when this
-            run began), `train_tiles` and `digest` (names parameters, tiles and pictures, and the
-            checkpoints).
+            `best_epoch`, `ended_by`, `seconds`, `cpu_seconds`, `resumed_after` (epochs already
+            done when this run began), `train_tiles` and `digest` (names parameters, tiles and
+            pictures, and the checkpoints).
     """
 
     network: keras.Model
@@ -200,7 +201,7 @@ def fit_network(
             "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
-            "ended_by": _ended_by(callbacks, len(history) < parameters.epochs),
+            "ended_by": _ended_by(callbacks, early=len(history) < parameters.epochs),
             "seconds": float(history["seconds"].sum()),
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
@@ -219,7 +220,7 @@ def fit_network(
 def _ended_by(callbacks: list[keras.callbacks.Callback], early: bool) -> str:
     if not early:
         return "its epochs"
-    return TIME_LIMIT if any(getattr(c, "is_over", False) for c in callbacks) else "early stopping"
+    return TIME_LIMIT if is_time_over(callbacks) else "early stopping"
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:

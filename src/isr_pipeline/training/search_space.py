@@ -12,6 +12,8 @@ from isr_pipeline.training.parameters import WITHOUT_EFFECT, TrainParameters
 Value = bool | int | float | str | None
 FIXED = ("seed", "metrics", "epochs", "validation_tiles", *WITHOUT_EFFECT)
 """Keys of `train` that the search sets itself, or that would make its trials incomparable."""
+ITS_OWN = {"epochs": "tune.epochs", "maximum_minutes": "tune.minutes", "resume": ""}
+"""Keys of `train` that it sets itself, and by which of its own keys."""
 
 
 class RealRange(Parameters):
@@ -148,10 +150,6 @@ def check_space(tune: TuneParameters, train: TrainParameters) -> None:
                         raise ProjectError(
                             f"tune.space: train.{key} cannot be {value!r}: {problem['msg']}"
                         ) from None
-
-
-ITS_OWN = {"epochs": "tune.epochs", "maximum_minutes": "tune.minutes", "resume": ""}
-"""Keys of `train` that a search sets itself, and by which of its own keys."""
 
 
 def trial_parameters(

@@ -316,7 +316,6 @@ def test_a_network_for_more_scales_is_compared_at_the_champions(world, fresh, sc
 
 
 def test_what_interpolation_beats_is_said(world, scores, caplog):
-    summarise_scores(scores, evaluate_parameters())
     table, _ = summarise_scores(scores, evaluate_parameters())
     worse = table[(table["method"] == NETWORK) & (table["gain_db"] <= 0)]["scale"]
     assert ("no better than bicubic interpolation" in caplog.text) == bool(len(worse))

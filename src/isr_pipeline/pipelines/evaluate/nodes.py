@@ -326,8 +326,7 @@ def choose_champion(
             otherwise,
         )
         return kept
-    compared = sorted(present_champion.record["psnr_rgb"])
-    score = float(np.mean([by_scale[name] for name in compared]))
+    score = float(np.mean([by_scale[name] for name in present_champion.record["psnr_rgb"]]))
     present = _score_on(present_champion, chosen, pictures, test_digest)
     if score > present:  # false for a collapsed network, whose score is not a number
         logger.info("A new champion: %.2f dB against %.2f dB", score, present)
@@ -346,12 +345,12 @@ def _does_otherwise(
     present: dict[str, Any], candidate: dict[str, Any], chosen: pd.DataFrame
 ) -> str:
     """Why a champion and a network cannot be measured by each other; empty if they can."""
-    scales = [" ".join(sorted(record["psnr_rgb"])) for record in (present, candidate)]
-    if not set(present["psnr_rgb"]) <= set(candidate["psnr_rgb"]):
-        return f"it is for {scales[0]}, this network for {scales[1]}"
-    if present["protocol"] != candidate["protocol"]:
-        protocols = (present["protocol"], candidate["protocol"])
-        return "it is for {} pictures, this network for {}".format(*protocols)
+    if not present["psnr_rgb"].keys() <= candidate["psnr_rgb"].keys():
+        its, own = (" ".join(sorted(record["psnr_rgb"])) for record in (present, candidate))
+        return f"it is for {its}, this network for {own}"
+    its, own = present["protocol"], candidate["protocol"]
+    if its != own:
+        return f"it is for {its} pictures, this network for {own}"
     seen = set(present["trained_on"]) & set(chosen["hr_sha256"])
     if seen and set(chosen["split"]) == {"test"}:
         return f"it was trained on {len(seen)} of these test pictures, which cannot judge it"

@@ -23,6 +23,11 @@ def digest_pairs(pairs: pd.DataFrame) -> str:
     return digest("pairs", usable[COLUMNS].fillna("").astype(str).to_numpy().tolist())
 
 
+def pairs_for_tiles(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The usable pairs of the splits `train` and `val`."""
+    return pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
+
+
 def check_pictures(pairs: pd.DataFrame, pictures: PictureStore) -> None:
     """See that the pictures in a store are those of the pairs.
 
@@ -49,7 +54,7 @@ def check_tiles(tiles: pd.DataFrame, pairs: pd.DataFrame, pictures: PictureStore
     """
     check_pictures(pairs, pictures)
     key = ["photograph", "scale", "split"]
-    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
+    usable = pairs_for_tiles(pairs)
     laid = set(tiles[key].drop_duplicates().astype(str).itertuples(index=False, name=None))
     known = set(usable[key].astype(str).itertuples(index=False, name=None))
     if not laid <= known or tiles.attrs.get("made_from", "") not in ("", pictures.digest):

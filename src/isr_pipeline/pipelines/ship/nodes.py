@@ -64,11 +64,11 @@ def pack_weights(
         training[clock] = round(training[clock])
     start = _start(training_facts, parameters)
     if start is not None:
-        former = weights.named(start)
-        training["started_from"] = {"set": former.id, **former.facts["training"]}
-        if former.facts["training"].get("digest", "") == training["digest"] != "":
-            # It is this very training's, which is shipped again.
-            training["started_from"] = former.facts["training"]["started_from"]
+        former = weights.named(start).facts["training"]
+        if former.get("digest", "") == training["digest"] != "":  # this very one, shipped again
+            training["started_from"] = former["started_from"]
+        else:
+            training["started_from"] = {"set": start, **former}
     facts = {
         "name": training_facts["network"],
         "degradation": training_facts["degradation"],

@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.pipelines.pair.belonging import check_pictures
+from isr_pipeline.pipelines.pair.belonging import check_pictures, pairs_for_tiles
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
@@ -30,7 +30,7 @@ def index_tiles(
         ProjectError: when the pictures are of other pairs.
     """
     check_pictures(pairs, pictures)
-    usable = pairs[(pairs["status"] == "ok") & pairs["split"].isin(["train", "val"])]
+    usable = pairs_for_tiles(pairs)
     columns = ["photograph", "scale", "enlargement", "split"]
     work = digest(
         "tiles", 2, pictures.digest, usable[columns].to_numpy().tolist(), parameters.model_dump()
