@@ -1,13 +1,15 @@
 import errno
+import inspect
 
 import pytest
+from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
 from pydantic import ValidationError
 
 from conftest import PROJECT
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.hooks import one_line_for_people, wrong_parameters
+from isr_pipeline.hooks import PARTS_OF_PIPELINES, one_line_for_people, wrong_parameters
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 from isr_pipeline.training.parameters import LearningRateParameters
@@ -122,6 +124,10 @@ def test_a_full_disk_is_one_line_that_names_the_file(capsys):
             raise DatasetError("Failed while saving data to dataset") from error
 
     assert one_line(capsys, save) == "Error: no space left on device: /data/pixels.bin\n"
+
+
+def test_what_leaves_out_nodes_is_called_as_kedro_calls_it():
+    assert set(PARTS_OF_PIPELINES) <= inspect.signature(KedroSession.run).parameters.keys()
 
 
 def test_lists_may_be_written_with_spaces():

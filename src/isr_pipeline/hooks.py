@@ -41,7 +41,8 @@ PARTS_OF_PIPELINES = (
     "from_inputs",
     "to_outputs",
     "tags",
-    "node_namespaces",
+    "namespaces",
+    "only_missing_outputs",
 )
 """Parameters of a run that leave out nodes, as one does who goes on where a run ended."""
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)

@@ -81,6 +81,9 @@ def test_a_champion_that_interpolation_beats_is_taken_when_it_is_named_alone(no_
     with pytest.raises(ProjectError, match=r"champion:photos is no better than bicubic"):
         choose(None, 5, None, folder)
     assert choose("champion:photos", 5, None, folder).model == place / "network.keras"
+    better = write_champion(folder, "older", "realistic", [5], bicubic={"x5": 20.0}) / "record.json"
+    os.utime(better, (better.stat().st_mtime - 60,) * 2)
+    assert choose(None, 5, None, folder).environment == "older"
 
 
 def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):

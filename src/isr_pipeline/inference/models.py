@@ -59,9 +59,7 @@ def choose(model: str | Path | None, scale: int, degradation: str | None, folder
 
     wanted = degradation or weights.REALISTIC
     if model is None:
-        champion = find_champion(folder, scale, wanted)
-        if champion is not None and is_no_better_than_bicubic(champion, scale):
-            champion = None
+        champion = find_champion(folder, scale, wanted, unasked=True)
         if champion is not None and champion.degradation == wanted:
             return better_shipped(champion, scale) or champion
         try:
@@ -145,16 +143,23 @@ def _shipped(card: "Card") -> Source:
 
 
 def find_champion(
-    folder: Path, scale: int, degradation: str, environment: str | None = None
+    folder: Path,
+    scale: int,
+    degradation: str,
+    environment: str | None = None,
+    unasked: bool = False,
 ) -> Source | None:
     """A project's champion for a scale: for the degradation if there is one, else any.
 
     Of several, in different environments, it is the one crowned last, or that of `environment`.
+    Where nobody asked for one, those count that interpolation does not beat.
     """
     able = [
         source
         for source in _champions(folder)
-        if scale in source.scales and environment in (None, source.environment)
+        if scale in source.scales
+        and environment in (None, source.environment)
+        and not (unasked and is_no_better_than_bicubic(source, scale))
     ]
     suiting = [source for source in able if source.degradation == degradation]
     return next(iter(suiting + able), None)
