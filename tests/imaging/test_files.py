@@ -577,6 +577,17 @@ def test_the_preview_of_a_raw_file_is_no_photograph():
                 read(data)
 
 
+def test_a_description_stays_but_no_note_of_the_smaller_pictures_shape(tmp_path, caplog):
+    for description, kept in ((None, ""), ("a harbour", "a harbour")):
+        data = written_by_tifffile(RGB, photometric="rgb", description=description)
+        larger = np.repeat(RGB, 2, axis=0)
+        result = written(larger, "TIFF", tmp_path, read_picture(data).extras)
+        with tifffile.TiffFile(io.BytesIO(result)) as file:
+            assert file.pages[0].description == kept
+            assert np.array_equal(file.asarray(), larger)
+    assert not caplog.text  # tifffile's complaint of another shape
+
+
 def test_pillows_limit_of_pixels_stays_what_it_is(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encoded(Image.fromarray(RGB), "PNG")

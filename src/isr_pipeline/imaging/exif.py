@@ -25,6 +25,9 @@ DESCRIPTIVE = frozenset(
 )
 """Tags of a TIFF file's directory that describe the photograph rather than the file's samples."""
 
+SHAPE_NOTE = b'{"shape": ['
+"""Begins the description in which tifffile notes the samples' shape, and reads it by."""
+
 DEEPEST = 3
 """Directories within each other: the first, EXIF's, and that of interoperability."""
 
@@ -154,7 +157,11 @@ def descriptive_part(tiff: bytes) -> bytes | None:
         order, directory = byte_order(tiff), read_directory(tiff)
     except ExifError:
         return None
-    kept = {tag: entry for tag, entry in directory.items() if tag in DESCRIPTIVE}
+    kept = {
+        tag: entry
+        for tag, entry in directory.items()
+        if tag in DESCRIPTIVE and not entry.data.startswith(SHAPE_NOTE)
+    }
     return exif_bytes(kept, order) if kept else None
 
 
