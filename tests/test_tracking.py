@@ -93,6 +93,9 @@ def test_a_champion_is_registered_and_found_again_and_the_alias_moves(run, tmp_p
     version = mlflow.MlflowClient().get_model_version("isr_test", "1")
     assert version.tags["score"] == "30.0000"
     assert version.aliases == []
+    runs = mlflow.search_runs([run.info.experiment_id], "tags.champion = 'yes'")
+    new = mlflow.MlflowClient().get_model_version("isr_test", "2")
+    assert runs["run_id"].tolist() == [new.run_id]
 
 
 def test_a_run_left_open_is_killed_and_nobody_elses(run):

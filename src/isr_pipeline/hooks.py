@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
 from isr_pipeline import tracking
-from isr_pipeline.configuration import READ_WITH, ConfigLoader
+from isr_pipeline.configuration import FOLDERS, READ_WITH, ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
 from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
@@ -139,9 +140,15 @@ class TrackingHooks(MlflowHook):
         parameters = self._context.config_loader["parameters"]
         tracking.log_parameters({k: v for k, v in parameters.items() if k in used})
         tags = {"environment": str(run_params.get("env") or "base")}
-        if used & {"train", "tune"} == {"train"}:  # the name in the UI; else it is the pipelines'
-            tags["mlflow.runName"] = str(parameters["train"]["network"]["name"])
+        if used & {"train", "tune"} == {"train"} and self._names_runs(loader):
+            network = parameters["train"]["network"]["name"]
+            tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
         tracking.log_tags(tags)
+
+    def _names_runs(self, loader: ConfigLoader) -> bool:
+        """Whether the open run is called after the pipelines, not by a person."""
+        configured = (loader["mlflow"].get("tracking") or {}).get("run") or {}
+        return not (self._already_active_mlflow or configured.get("name") or configured.get("id"))
 
     @hook_impl
     def before_node_run(
@@ -253,6 +260,17 @@ class ProjectHooks:
                 "runs",
                 "pipelines",
             )
+
+
+def _name_of_run(network: str, given: dict[str, Any]) -> str:
+    """Tells runs apart in the UI: `subpixel recipe=small_x2`, `autoencoder train.epochs=2`."""
+    told = {key: value for key, value in given.items() if key not in FOLDERS}
+    settings = [
+        f"{key}={value}"
+        for key, value in tracking.flatten(told).items()
+        if key != "train.network.name" and "/" not in str(value)
+    ]
+    return textwrap.shorten(" ".join([network, *settings]), 100, placeholder=" ...")
 
 
 def _is_champion(catalog: DataCatalog, pipeline: Pipeline) -> bool:

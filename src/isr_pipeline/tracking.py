@@ -433,6 +433,7 @@ def registry() -> str:
 def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     """Move the alias `champion` to this run's version of the network, and keep its record there.
 
+    A tag of the run shows it in the list of runs, from which the former champion's tag goes.
     A run that only evaluates has no version yet: it gets one, and so does a champion that is not
     this run's network (`record["new"]` is false), which the registry does not know.
 
@@ -440,6 +441,7 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
         True when it was done; None without an open run, or when the registry is away.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     client = mlflow.MlflowClient()
     run_id = mlflow.active_run().info.run_id
@@ -448,6 +450,10 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
     number = versions[0].version if versions else _register(registered_model, network)
     mlflow.log_dict(record, RECORD)
     client.set_model_version_tag(registered_model, number, "score", f"{record['score']:.4f}")
+    with contextlib.suppress(MlflowException):  # there was none, or its run is deleted
+        former = client.get_model_version_by_alias(registered_model, ALIAS)
+        client.delete_tag(former.run_id, ALIAS)
+    client.set_tag(run_id, ALIAS, "yes")
     client.set_registered_model_alias(registered_model, ALIAS, number)
     logger.info("%s version %s is the champion now", registered_model, number)
     return True
