@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from isr_pipeline.imaging.arrays import Picture
 
@@ -70,26 +71,30 @@ def draw_epoch_times(history: pd.DataFrame) -> Figure:
 
 
 def draw_table(table: pd.DataFrame, title: str) -> Figure:
-    """A table as a picture; numbers with thousands separators."""
+    """A table as a picture; numbers with thousands separators, at the right of their column."""
 
     def text(value: object) -> str:
         if isinstance(value, float):
             return f"{value:,.1f}" if value else "0"
         return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
-    figure = Figure(figsize=(11, 0.6 + 0.27 * (len(table) + 1)), layout="constrained")
+    figure = Figure(figsize=(8, 0.4 + 0.23 * (len(table) + 1)), layout="constrained")
     axes = figure.add_subplot()
     axes.axis("off")
     axes.set_title(title, fontsize=10)
     drawn = axes.table(
         [[text(value) for value in row] for row in table.itertuples(index=False)],
         colLabels=[str(name).replace("_", " ") for name in table.columns],
-        loc="center",
         cellLoc="left",
+        bbox=(0, 0, 1, 1),  # all of the axes
     )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
     drawn.auto_set_column_width(list(range(len(table.columns))))
+    for (row, column), cell in drawn.get_celld().items():
+        if is_numeric_dtype(table.iloc[:, column]):
+            cell.set_text_props(horizontalalignment="right")
+        cell.set(edgecolor="0.8", facecolor="0.9" if row == 0 else "none")
     return figure
 
 
