@@ -237,7 +237,7 @@ def test_crop_to_match_cuts_bottom_and_right():
     ("backend", "words"),
     [
         ("jaxx", "KERAS_BACKEND=jaxx: there are tensorflow, jax, torch"),
-        ("torch", r"KERAS_BACKEND=torch is not installed: pip install -e '\.\[torch\]'"),
+        ("torch", r"KERAS_BACKEND=torch is not installed: pip install 'isr_pipeline\[torch\]'"),
     ],
 )
 def test_a_backend_that_is_not_there_is_named(monkeypatch, backend, words):

@@ -63,7 +63,7 @@ def check_backend() -> None:
         raise ProjectError(f"KERAS_BACKEND={backend}: there are {', '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
         raise ProjectError(
-            f"KERAS_BACKEND={backend} is not installed: pip install -e '.[{backend}]'"
+            f"KERAS_BACKEND={backend} is not installed: pip install 'isr_pipeline[{backend}]'"
         )
 
 
