@@ -263,10 +263,10 @@ class ProjectHooks:
 
 
 def _name_of_run(network: str, given: dict[str, Any]) -> str:
-    """Tells runs apart in the UI: `subpixel recipe=small_x2`, `autoencoder train.epochs=2`."""
+    """Tells runs apart in the UI: `subpixel recipe=small_x2`, `autoencoder epochs=2 peak=0.002`."""
     told = {key: value for key, value in given.items() if key not in FOLDERS}
     settings = [
-        f"{key}={value}"
+        f"{key.rpartition('.')[2]}={value}"
         for key, value in tracking.flatten(told).items()
         if key != "train.network.name" and "/" not in str(value)
     ]

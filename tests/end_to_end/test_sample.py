@@ -111,7 +111,7 @@ def test_a_second_run_does_no_work_twice_and_compares_with_the_champion(
     again = run_project.kedro("run", "--env=test", "--params=train.epochs=1")
     assert again.returncode == 0, again.stderr
     second = client.search_runs([first_run.info.experiment_id], order_by=["start_time DESC"])[0]
-    assert second.info.run_name == "autoencoder train.epochs=1"
+    assert second.info.run_name == "autoencoder epochs=1"
     assert "The pictures are stored already: nothing to do" in again.stderr
     assert "The tiles are indexed already: nothing to do" in again.stderr
     assert re.search(r"The champion stays: |A new champion: ", again.stderr)
