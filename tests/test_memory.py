@@ -16,6 +16,7 @@ from isr_pipeline.errors import ProjectError
         ("1.5GiB", 3 * 2**29),
         ("2g", 2_000_000_000),
         (" 64 KiB", 65536),
+        ("2TB", 2 * 10**12),
         (4096, 4096),
     ],
 )

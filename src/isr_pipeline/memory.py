@@ -19,7 +19,8 @@ _LIMITS = (
 SHARE = 0.25
 """Of the free memory, where nobody says how much."""
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(text: str | int) -> int:
@@ -28,7 +29,7 @@ def parse_bytes(text: str | int) -> int:
     Raises:
         ProjectError: for anything else, and for a text of a small number alone.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?)b?\s*", str(text).lower())
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
     if found is None or found[2] not in _UNITS:
         raise ProjectError(f"'{text}' is no amount of memory: write 800MB or 1.5GiB")
     amount = int(float(found[1]) * _UNITS[found[2]])

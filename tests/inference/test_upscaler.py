@@ -1,4 +1,9 @@
 import io
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,3 +339,33 @@ def test_what_is_no_picture_is_refused_with_the_remedy():
     for scale, degradation in (("2", None), (2, "bicubik")):
         with pytest.raises(ProjectError, match=r"must be (a whole number|realistic, bicubic or)"):
             Upscaler("subpixel-small", scale, degradation)
+
+
+def test_a_window_takes_no_more_memory_than_is_reckoned(tmp_path):
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the peak of a process can be measured anew on Linux alone")
+    for channels in (3, 4):
+        np.save(tmp_path / f"{channels}.npy", picture(360, 400, channels, np.uint8))
+    script = """
+        import json, sys
+        from pathlib import Path
+        import numpy as np
+        from isr_pipeline import Upscaler, memory
+        from isr_pipeline.inference.measure import peak_mib
+
+        told = []
+        for channels, back_projection in ((4, False), (4, True), (3, True)):
+            values = np.load(Path(sys.argv[1], f"{channels}.npy"))
+            upscaler = Upscaler(scale=6, max_memory="1TB", back_projection=back_projection)
+            upscaler(values[:40, :40])  # what is loaded once
+            Path("/proc/self/clear_refs").write_text("5")
+            before = memory.resident()
+            result = upscaler(values)
+            reckoned = upscaler._pixel * values.shape[0] * values.shape[1] + result.nbytes
+            told.append((peak_mib() * 2**20 - before) / reckoned)
+            del upscaler, result
+        print(json.dumps(told))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert all(0.5 < share < 1 for share in json.loads(done.stdout)), done.stdout

@@ -35,8 +35,10 @@ EDGE = 2
 """Low-resolution pixels from what is not opaque within which colours are held."""
 OVERSHOOT = 0.5
 """How far float32 samples may lie outside of [0, 1], as interpolation leaves them; clipped."""
-BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 60
+BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 72
 """Memory that a window takes for each of its pixels, low-resolution and enlarged (measured)."""
+BYTES_OF_BACK_PROJECTION = 16
+"""What back-projection takes for each enlarged pixel beside that (measured)."""
 
 
 class Upscaler:
@@ -98,7 +100,8 @@ class Upscaler:
         reach = colour.REACH + (REACH * ITERATIONS if back_projection else 0)
         self.alignment = self._engine.alignment
         self.halo = multiple(max(self._engine.halo + reach, EDGE), self.alignment)
-        self._pixel = BYTES_A_PIXEL + BYTES_AN_OUTPUT_PIXEL * scale**2
+        enlarged = BYTES_AN_OUTPUT_PIXEL + (BYTES_OF_BACK_PROJECTION if back_projection else 0)
+        self._pixel = BYTES_A_PIXEL + enlarged * scale**2
         before = memory.resident()
         self.max_memory = memory.default_limit() if limit is None else limit
         self.allowance = self.max_memory - before
@@ -221,16 +224,21 @@ class Upscaler:
         would magnify any error.
         """
         scale, colour, alpha = self.scale, part[..., :-1], part[..., -1:]
-        least, most = _nearby(alpha, np.minimum, scale), _nearby(alpha, np.maximum, scale)
-        new_alpha = np.clip(self._colour(alpha, hold=False), least, most)
-        light = np.minimum(self._colour(colour * alpha, hold=False), new_alpha)
-        new_colour = light / np.maximum(new_alpha, np.float32(1e-6))
-        seen = alpha > 0
-        darkest = _nearby(np.where(seen, colour, np.float32(1)), np.minimum, scale)
-        brightest = _nearby(np.where(seen, colour, np.float32(0)), np.maximum, scale)
-        within = np.clip(new_colour, np.minimum(darkest, brightest), brightest)
+        new_alpha = self._colour(alpha, hold=False)
+        np.maximum(new_alpha, _nearby(alpha, np.minimum, scale), out=new_alpha)
+        np.minimum(new_alpha, _nearby(alpha, np.maximum, scale), out=new_alpha)
+        new_colour = self._colour(colour * alpha, hold=False)  # times alpha, still
+        np.minimum(new_colour, new_alpha, out=new_colour)
+        new_colour /= np.maximum(new_alpha, np.float32(1e-6))
         at_edge = _nearby(alpha, np.minimum, scale, EDGE) < 1
-        return np.concatenate([np.where(at_edge, within, new_colour), new_alpha], axis=2)
+        seen = alpha > 0
+        for number in range(colour.shape[2]):  # one by one, which takes less memory
+            old, new = colour[..., number, None], new_colour[..., number, None]
+            brightest = _nearby(np.where(seen, old, np.float32(0)), np.maximum, scale)
+            darkest = _nearby(np.where(seen, old, np.float32(1)), np.minimum, scale)
+            np.maximum(new, np.minimum(darkest, brightest), out=new, where=at_edge)
+            np.minimum(new, brightest, out=new, where=at_edge)
+        return np.concatenate([new_colour, new_alpha], axis=2)
 
     def _pillow(self, image: "Image.Image") -> "Image.Image":
         from PIL import Image
