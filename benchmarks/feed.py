@@ -214,15 +214,20 @@ def feed_contenders(
     fixed, alone = feed().batch(0), feed()
     one_by_one = (alone.batch(number) for number in count())
     made_ahead = feed().batches()
+
+    def from_the_feed(seconds: float) -> float:
+        batches = feed().batches()
+        try:
+            return a_step * fit_rate(model, (batch for batch in batches), seconds)
+        finally:
+            batches.close()
+
     return [
         Contender(
             "training, one batch kept in memory",
             lambda seconds: a_step * fit_rate(model, (fixed for _ in count()), seconds),
         ),
-        Contender(
-            "training from the feed",
-            lambda seconds: a_step * fit_rate(model, feed().batches(), seconds),
-        ),
+        Contender("training from the feed", from_the_feed),
         Contender("feed alone, `batch(n)`", lambda s: a_step * stream_rate(one_by_one, s)),
         Contender("feed alone, `batches()`", lambda s: a_step * stream_rate(made_ahead, s)),
     ]

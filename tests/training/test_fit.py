@@ -1,6 +1,8 @@
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from types import SimpleNamespace
 
 import keras
@@ -18,6 +20,7 @@ from isr_pipeline.storage.pictures import (
 )
 from isr_pipeline.training import fit
 from isr_pipeline.training.checkpoints import Checkpoints
+from isr_pipeline.training.feed import TileFeed
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
 from isr_pipeline.training.losses import (
     charbonnier,
@@ -167,6 +170,24 @@ def test_other_parameters_do_not_resume(world, tmp_path, caplog):
     assert result.facts["resumed_after"] == 0
     resumed = fitted(world, tmp_path, epochs=3)  # the interrupted one is still there
     assert resumed.facts["resumed_after"] == 1
+
+
+def test_an_interruption_while_a_batch_is_waited_for_stays_what_it_is(world, tmp_path, monkeypatch):
+    make = TileFeed.batch
+
+    def slowly(self, number):
+        time.sleep(0 if number < 4 else 3)
+        return make(self, number)
+
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            time.sleep(0.5)  # TensorFlow asks for the next ones
+            raise InterruptionError
+
+    monkeypatch.setattr(TileFeed, "batch", slowly)
+    with pytest.raises(InterruptionError):
+        fitted(one_scale(world, 2), tmp_path, interrupt, epochs=3, steps_per_epoch=2)
+    assert "tile feed" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_training_goes_on_after_kill_9(world, tmp_path):

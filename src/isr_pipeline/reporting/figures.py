@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
@@ -86,7 +87,7 @@ def draw_table(table: pd.DataFrame, title: str) -> Figure:
         [[text(value) for value in row] for row in table.itertuples(index=False)],
         colLabels=[str(name).replace("_", " ") for name in table.columns],
         cellLoc="left",
-        bbox=(0, 0, 1, 1),  # all of the axes
+        bbox=Bbox.unit(),  # all of the axes
     )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)

@@ -138,37 +138,9 @@ class TileFeed:
                 flips[scale] = generator.integers(8, size=self.batch_size)
         return make_batch(self._readers, rows, flips)
 
-    def batches(self, first: int = 0, ahead: int = 4) -> Iterator[Batch]:
-        """Batches without end from number `first`, made by a thread a few steps ahead."""
-        made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
-        stopped = threading.Event()
-
-        def make() -> None:
-            number = first
-            while not stopped.is_set():
-                try:
-                    item: Batch | BaseException = self.batch(number)
-                except BaseException as error:  # handed over to the training thread
-                    item = error
-                while not stopped.is_set():
-                    try:
-                        made.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                number += 1
-
-        maker = threading.Thread(target=make, name="tile feed", daemon=True)
-        maker.start()
-        try:
-            while True:
-                item = made.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            maker.join()  # Python kills what still runs when it ends, amidst NumPy's work
+    def batches(self, first: int = 0, ahead: int = 4) -> "Batches":
+        """Batches without end from number `first`, made a few steps ahead."""
+        return Batches(self.batch, first, ahead)
 
     def _rows(self, scale: int, tiles: int, number: int) -> NDArray[np.int64]:
         positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
@@ -182,6 +154,62 @@ class TileFeed:
             np.random.default_rng([self.seed, 0, scale, turn]).shuffle(numbers)
             self._orders[key] = numbers
         return self._orders[key]
+
+
+class Batches:
+    """Batches without end, made by a thread a few steps ahead.
+
+    Whoever takes them may be another thread (TensorFlow's), which waits for the next one while
+    this one closes them: a generator could not be closed then.
+
+    Args:
+        make: makes the batch of a number.
+        first: the number to begin with.
+        ahead: how many are made before they are asked for.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], first: int, ahead: int) -> None:
+        self._make, self._next = make, first
+        self._made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+        self._closed = threading.Event()
+        self._maker = threading.Thread(target=self._make_all, name="tile feed", daemon=True)
+        self._maker.start()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        while not self._closed.is_set():
+            try:
+                item = self._made.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            return item
+        raise StopIteration
+
+    def close(self) -> None:
+        """Make no more; whoever waits for one learns that there is none."""
+        self._closed.set()
+        self._maker.join()  # Python kills what still runs when it ends, amidst NumPy's work
+
+    def _make_all(self) -> None:
+        while not self._closed.is_set():
+            try:
+                item: Batch | BaseException = self._make(self._next)
+            except BaseException as error:  # handed over to whoever asks for the batch
+                item = error
+            self._put(item)
+            self._next += 1
+
+    def _put(self, item: Batch | BaseException) -> None:
+        while not self._closed.is_set():
+            try:
+                self._made.put(item, timeout=0.1)
+                break
+            except queue.Full:
+                continue
 
 
 def readers_by_scale(

@@ -157,7 +157,7 @@ def fit_network(
         try:
             if done < parameters.epochs and not ended:
                 model.fit(
-                    batches,
+                    (batch for batch in batches),  # Keras takes generators alone
                     epochs=parameters.epochs,
                     initial_epoch=done,
                     steps_per_epoch=steps,
@@ -181,7 +181,7 @@ def fit_network(
                 logger.info(text, saved["epochs"])
             raise
         finally:
-            batches.close()  # type: ignore[attr-defined]
+            batches.close()
 
         if not checkpoints.best.is_file():
             raise DivergedError(
