@@ -282,10 +282,12 @@ def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
     assert result.facts["best_epoch"] <= 2
     assert np.isfinite(weights_of(result)).all()
     assert "The training diverged in epoch" in caplog.text
+    assert result.facts["ended_by"] == "divergence"
     state = Checkpoints(tmp_path).of(result.facts["digest"]).load_state()
     assert state["epochs"] == result.facts["epochs"] - 1  # before it
     again = fitted(world, tmp_path, epochs=20, average=average)
     assert again.facts["epochs"] == state["epochs"]
+    assert again.facts["ended_by"] == "divergence"
     assert np.array_equal(weights_of(again), weights_of(result))
 
 

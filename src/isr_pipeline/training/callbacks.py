@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from isr_pipeline.training.checkpoints import Checkpoints
+from isr_pipeline.training.parameters import DIVERGENCE, EARLY_STOPPING
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not np.isfinite(_monitored(logs, "loss")):
-            self.checkpoints.end()  # there is nothing to go on from
+            self.checkpoints.end(DIVERGENCE)  # there is nothing to go on from
             return
         states = {
             type(callback).__name__: {
@@ -91,12 +92,13 @@ class SaveState(keras.callbacks.Callback):
             }
             for callback in self.others
         }
+        # A time limit ends nothing for good: the next run may raise it.
+        ended = self.model.stop_training and not is_time_over(self.others)
         state = {
             "epochs": epoch + 1,
             "rows": self.recorder.rows,
             "callbacks": states,
-            # Other than by a time limit, which the next run may raise.
-            "ended": self.model.stop_training and not is_time_over(self.others),
+            "ended": EARLY_STOPPING if ended else None,
         }
         self.checkpoints.save_state(self.model, state)
 
@@ -122,7 +124,15 @@ class Reseed(keras.callbacks.Callback):
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    """Stop after an epoch whose loss is not finite: no later one would be."""
+    """Stop after an epoch whose loss is not finite: no later one would be.
+
+    Attributes:
+        diverged: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.diverged = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not np.isfinite(_monitored(logs, "loss")):
@@ -130,6 +140,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
                 "The training diverged in epoch %d and ends here: lower train.learning_rate.peak",
                 epoch + 1,
             )
+            self.diverged = True
             self.model.stop_training = True
 
 

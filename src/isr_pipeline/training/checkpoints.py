@@ -57,12 +57,12 @@ class Checkpoints:
             seeds = [seed.numpy().tolist() for seed in _seeds(model)]
             (partial / _STATE).write_text(json.dumps({**state, "seeds": seeds}))
 
-    def end(self) -> None:
-        """Note in the state that the training is over, if there is one."""
+    def end(self, by: str) -> None:
+        """Note in the state, if there is one, what ended the training."""
         state = self.load_state()
         if state is not None:
             with replace_file(self.folder / "state" / _STATE) as partial:
-                partial.write_text(json.dumps({**state, "ended": True}))
+                partial.write_text(json.dumps({**state, "ended": by}))
 
     def load_state(self) -> dict[str, Any] | None:
         """The saved state, or None when there is none."""

@@ -38,6 +38,9 @@ from isr_pipeline.training.feed import (
 from isr_pipeline.training.losses import METRICS, choose_loss
 from isr_pipeline.training.optimizers import make_optimizer
 from isr_pipeline.training.parameters import (
+    DIVERGENCE,
+    EARLY_STOPPING,
+    ITS_EPOCHS,
     TIME_LIMIT,
     WITHOUT_EFFECT,
     LearningRateParameters,
@@ -127,7 +130,7 @@ def fit_network(
         if keras.backend.backend() == "torch":
             callbacks.append(Reseed(parameters.seed))
         callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
-        done, ended = 0, False
+        done, ended = 0, None
         if parameters.resume:
             minutes = parameters.maximum_minutes
             done, ended = _resume(model, checkpoints, callbacks[-1], minutes)
@@ -201,7 +204,7 @@ def fit_network(
             "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
-            "ended_by": _ended_by(callbacks, early=len(history) < parameters.epochs),
+            "ended_by": _ended_by(callbacks, ended, early=len(history) < parameters.epochs),
             "seconds": float(history["seconds"].sum()),
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
@@ -217,10 +220,14 @@ def fit_network(
         return TrainingResult(trained, history, facts)
 
 
-def _ended_by(callbacks: list[keras.callbacks.Callback], early: bool) -> str:
+def _ended_by(callbacks: list[keras.callbacks.Callback], before: str | None, early: bool) -> str:
+    """What ended a training, now or, as its state says, `before`."""
+    diverged = any(isinstance(c, StopWhenDiverged) and c.diverged for c in callbacks)
+    if diverged or before == DIVERGENCE:
+        return DIVERGENCE
     if not early:
-        return "its epochs"
-    return TIME_LIMIT if is_time_over(callbacks) else "early stopping"
+        return ITS_EPOCHS
+    return before or (TIME_LIMIT if is_time_over(callbacks) else EARLY_STOPPING)
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:
@@ -406,18 +413,19 @@ def _chosen_callbacks(
 
 def _resume(
     model: keras.Model, checkpoints: Checkpoints, saver: SaveState, minutes: float | None
-) -> tuple[int, bool]:
-    """Restore an interrupted training; how many epochs are done, and whether those are all.
+) -> tuple[int, str | None]:
+    """Restore an interrupted training; how many epochs are done, and what ended it, if that did.
 
-    All they are when something stopped it, or when the minutes that it may take are over.
+    The minutes that it may take are over by what this run allows.
     """
     state = checkpoints.restore(model) if checkpoints.best.is_file() else None
     if state is None:
-        return 0, False
+        return 0, None
     saver.restore(state)
     done = int(state["epochs"])
     logger.info("Resuming the interrupted training after epoch %d", done)
-    return done, state["ended"] or (minutes is not None and minutes_spent(state["rows"]) > minutes)
+    is_over = minutes is not None and minutes_spent(state["rows"]) > minutes
+    return done, state["ended"] or (TIME_LIMIT if is_over else None)
 
 
 def _work_digest(

@@ -6,8 +6,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from isr_pipeline.parameters import Parameters, listed
 
-TIME_LIMIT = "its time limit"
-"""What ended a training, where `train.maximum_minutes` did."""
+ITS_EPOCHS, EARLY_STOPPING = "its epochs", "early stopping"
+TIME_LIMIT, DIVERGENCE = "its time limit", "divergence"
+"""What ended a training: `train.epochs`, a callback, `train.maximum_minutes`, an infinite loss."""
 WITHOUT_EFFECT = ("maximum_minutes", "resume", "feed")
 """Keys of `train` that do not change what a training step does."""
 
