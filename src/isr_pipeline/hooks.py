@@ -30,6 +30,7 @@ from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.models import better_shipped, champion_of
 from isr_pipeline.networks import check_backend, scales_of
+from isr_pipeline.pipelines.ship.nodes import check_recipe
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
 from isr_pipeline.training.search_space import ITS_OWN
@@ -125,6 +126,8 @@ class TrackingHooks(MlflowHook):
         )
         if "weight_set" in pipeline.all_outputs():
             check_can_ship()
+            if "pairs" in pipeline.inputs():
+                _check_recipe(catalog)
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
@@ -307,6 +310,12 @@ def _how_to_use(champion: Path) -> list[str]:
 def _is_remote(entry: Any) -> bool:
     """Whether a catalog entry's file is elsewhere than on this machine's disks."""
     return getattr(entry, "_protocol", "file") != "file"
+
+
+def _check_recipe(catalog: DataCatalog) -> None:
+    """See before a training whether its pictures are those of the set that is to be shipped."""
+    if catalog.exists("pairs"):
+        check_recipe(catalog["pairs"].load(), catalog["params:pair"].load())
 
 
 def _groups_of(pipeline: Pipeline) -> set[str]:

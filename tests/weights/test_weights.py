@@ -17,7 +17,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for scale in (2, 4):
         network = build_network("subpixel", [scale], size="tiny", branches=False)
-        write_weight_set(folder, WeightSet(network, dict(FACTS)))
+        write_weight_set(folder, WeightSet(network, dict(FACTS), ["a", "b"]))
     return folder
 
 
@@ -39,7 +39,8 @@ def test_a_card_says_what_it_is(sets):
     assert facts["scales"] == [2]
     assert facts["parameters"] == 20_748
     assert facts["radius"] == {"2": 12}
-    assert set(facts["files"]) == {"network.keras", "x2.xml", "x2.bin"}
+    assert set(facts["files"]) == {"network.keras", "x2.xml", "x2.bin", "trained_on.json"}
+    assert weights.find("subpixel-tiny", 2, "bicubic").trained_on == {"a", "b"}
 
 
 def test_a_set_that_is_not_there_is_refused_by_what_is(sets):

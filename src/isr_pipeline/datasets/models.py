@@ -70,9 +70,10 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
     def load(self) -> InitialNetwork | None:
         if self._source is None:
             return None
-        if self._source in weights.names():  # trained on what is in no test split of anybody
-            path = weights.named(self._source).path("network.keras")
-            return InitialNetwork(load_keras_file(path), frozenset(), self._source)
+        if self._source in weights.names():
+            card = weights.named(self._source)
+            network = load_keras_file(card.path("network.keras"))
+            return InitialNetwork(network, card.trained_on, self._source)
         path = Path(self._source)
         if not path.is_file():
             raise ProjectError(

@@ -12,6 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.storage.atomic import replace_file, replace_folder
+from isr_pipeline.weights import TRAINED_ON
 
 if TYPE_CHECKING:
     import keras
@@ -26,10 +27,12 @@ class WeightSet:
     Attributes:
         network: the folded Keras model.
         facts: `name`, `degradation`, `licence` and `training` of the card.
+        trained_on: SHA-256 of the photographs that it has seen.
     """
 
     network: "keras.Model"
     facts: dict[str, Any]
+    trained_on: list[str]
 
 
 def check_can_ship() -> None:
@@ -100,7 +103,7 @@ class WeightScoresDataset(AbstractDataset[dict[str, list[dict[str, Any]]], None]
 
 
 def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
-    """Write `network.keras`, a graph for OpenVINO for each scale, and `card.json`.
+    """Write `network.keras`, a graph for OpenVINO for each scale, what it saw, and `card.json`.
 
     Weights are rounded to half precision first, so that every file holds the same network.
 
@@ -128,6 +131,7 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
         _compress(partial / NETWORK)
         for scale in scales:
             export_openvino(network, scale, partial / f"x{scale}.xml")
+        (partial / TRAINED_ON).write_text(json.dumps(weight_set.trained_on, indent=0) + "\n")
         files = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(partial.iterdir())

@@ -4,6 +4,7 @@ A set is a folder beside this file, `subpixel-small_bicubic_x2` or `autoencoder_
 
 - `network.keras`: the folded network, weights rounded to half precision;
 - `x2.xml`, `x2.bin`, ...: the same for OpenVINO, one graph for each scale;
+- `trained_on.json`: the SHA-256 of every photograph that it, and what it started from, has seen;
 - `card.json`: what it is, what it was trained on and how, how it scores, and the SHA-256 of the
   other files, which is checked whenever one is used.
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 FOLDER = Path(__file__).parent
+TRAINED_ON = "trained_on.json"
 REALISTIC = "realistic"
 DEGRADATIONS = (REALISTIC, "bicubic", "unsplash")
 """What networks are trained against; the first is meant when nobody says."""
@@ -63,6 +65,13 @@ class Card:
     def scales(self) -> list[int]:
         """The integer factors that it enlarges by."""
         return [int(scale) for scale in self.facts["scales"]]
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """SHA-256 of the photographs that it has seen; empty where the set does not say."""
+        if TRAINED_ON not in self.facts["files"]:
+            return frozenset()
+        return frozenset(json.loads(self.path(TRAINED_ON).read_text()))
 
     def path(self, file: str) -> Path:
         """Path of one of its files, once its SHA-256 is found to be right.

@@ -233,6 +233,11 @@ def test_the_packages_weights_are_scored_on_the_champions_pictures(
     assert f"x2 {expected:.2f} dB against {champion.record['psnr_rgb']['x2']:.2f} dB" in caplog.text
     kept = chosen(world, fresh, scores, Champion("present", {**champion.record, "score": 99.0}))
     assert kept.record["shipped"] == noted
+    seen = frozenset(test["hr_sha256"])
+    monkeypatch.setattr(weights.Card, "trained_on", seen)
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        assert chosen(world, fresh, scores, None).record["shipped"] == {}
+    assert f"(x2) has seen {len(seen)} of these pictures" in caplog.text
 
 
 @pytest.mark.parametrize(("difference", "stays"), [(0.5, True), (-0.5, False), (0.0, True)])

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
@@ -9,7 +10,8 @@ from isr_pipeline.datasets.weights import WeightSetDataset, check_can_ship
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference import engines
 from isr_pipeline.networks import at_scale, build_network
-from isr_pipeline.pipelines.ship.nodes import pack_weights
+from isr_pipeline.pipelines.pair.parameters import PairParameters
+from isr_pipeline.pipelines.ship.nodes import check_recipe, pack_weights
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
 
 PARAMETERS = build_network("subpixel", [2], size="tiny", branches=False).count_params()
@@ -26,12 +28,26 @@ FACTS = {
 }
 
 
+PAIR = PairParameters(
+    scales=[2],
+    degradation="bicubic",
+    partners="made",
+    low_res="small",
+    reductions=[1.0, 0.5],
+    resize=None,
+    agreement={"pixelated": 0, "small": 0, "correlation": -1},
+)
+PAIRS = pd.DataFrame(
+    {"scale": 2, "degradation": "bicubic", "reduction": [1.0, 0.5, 1.0], "status": "ok"}
+)
+
+
 def packed(start=None, facts=FACTS, command="kedro run"):
     network = build_network("subpixel", [2], size="tiny", branches=False)
     generator = np.random.default_rng(0)
     network.set_weights([generator.normal(0, 0.1, w.shape) for w in network.get_weights()])
     ship = ShipParameters(data="these", licence="that", command=command, start=start)
-    return network, pack_weights(network, facts, ["a", "b"], ship)
+    return network, pack_weights(network, facts, ["b", "a"], PAIRS, PAIR, ship)
 
 
 def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_path, monkeypatch):
@@ -48,6 +64,7 @@ def test_a_shipped_network_is_found_by_name_and_computes_what_was_trained(tmp_pa
     training = weights.named("subpixel-tiny_bicubic_x2").facts["training"]
     assert training["machine"] == "the machine that trained"
     assert training["photographs"] == 2
+    assert weights.named("subpixel-tiny_bicubic_x2").trained_on == {"a", "b"}
     assert (training["seconds"], training["cpu_seconds"]) == (62, 100)
 
 
@@ -64,9 +81,10 @@ def test_a_set_that_was_trained_further_tells_what_came_before(tmp_path, monkeyp
 
 def test_what_a_training_says_of_itself_stands_in_the_card(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    first = {**FACTS, "command": "kedro run --params=train.epochs=3", "digest": "1" * 64}
-    training = packed(facts=first, command=None)[1].facts["training"]
-    assert training["command"] == "kedro run --params=train.epochs=3"
+    command = "kedro run '--params=photos=/home/me/my photos,train.epochs=3'"
+    first = {**FACTS, "command": command, "digest": "1" * 64}
+    training = packed(facts=first)[1].facts["training"]
+    assert training["command"] == "kedro run '--params=photos=<folder>,train.epochs=3'"
     assert "started_from" not in training
     own = "subpixel-tiny_bicubic_x2"
     with pytest.raises(ProjectError, match=f"began with random weights, and ship.start is {own}"):
@@ -80,6 +98,20 @@ def test_what_a_training_says_of_itself_stands_in_the_card(tmp_path, monkeypatch
         training = weights.named(own).facts["training"]
         assert training["started_from"]["digest"] == "1" * 64
         assert "started_from" not in training["started_from"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scale": 4}, "pair.scales 4, this one's is 2"),
+        ({"degradation": "realistic"}, "pair.degradation realistic, this one's is bicubic"),
+        ({"reduction": 1.0}, r"pair.reductions 1.0, this one's is 0.5, 1.0"),
+    ],
+)
+def test_pairs_of_another_recipe_are_not_shipped(changes, words):
+    check_recipe(PAIRS, PAIR)
+    with pytest.raises(ProjectError, match=words):
+        check_recipe(PAIRS.assign(**changes), PAIR)
 
 
 def test_what_could_not_be_shipped_is_not_trained_for_it(monkeypatch):

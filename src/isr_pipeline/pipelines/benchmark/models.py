@@ -155,7 +155,7 @@ def _from_card(card: weights.Card, chosen: bool) -> BenchmarkModel:
         network=load_keras_file(card.path("network.keras")),
         degradation=card.degradation,
         anywhere=chosen,
-        trained_on=frozenset(),
+        trained_on=card.trained_on,
         training=with_what_came_before(card.facts.get("training", {})),
         shipped=card.id,
     )

@@ -434,6 +434,15 @@ def _beside_shipped(champion: Champion, chosen: pd.DataFrame, pictures: PictureS
             network = load_keras_file(card.path("network.keras"))
         except ProjectError:  # there are none for it
             continue
+        seen = card.trained_on & set(chosen["hr_sha256"])
+        if seen:
+            logger.info(
+                "The package's %s (x%d) has seen %d of these pictures and is not measured on them",
+                card.name,
+                scale,
+                len(seen),
+            )
+            continue
         values = _psnr_by_scale(network, chosen[chosen["scale"] == scale], pictures)
         shipped[name] = {"model": card.name, "psnr_rgb": values[scale]}
     if shipped:

@@ -1,11 +1,15 @@
 """Shipping: a trained network becomes a set of weights that comes with the package."""
 
+import re
 from typing import Any
+
+import pandas as pd
 
 from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import Network
+from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
 
 KNOWN = ("network", "degradation", "parameters")
@@ -28,10 +32,36 @@ def _start(training_facts: dict[str, Any], parameters: ShipParameters) -> str | 
     return None if said is None else str(said)
 
 
+def _without_folder(command: str) -> str:
+    """A command that names nobody's folder of photographs."""
+    return re.sub(r"(\b(?:photos|unsplash)=)[^,'\"]+", r"\1<folder>", command)
+
+
+def check_recipe(pairs: pd.DataFrame, parameters: PairParameters) -> None:
+    """See that the pairs on disk are those that the recipe asks for.
+
+    Raises:
+        ProjectError: when they were made for another.
+    """
+    columns = {"scale": "scales", "degradation": "degradation", "reduction": "reductions"}
+    usable = pairs[pairs["status"] == "ok"]
+    for column, key in columns.items():
+        wanted = getattr(parameters, key)
+        wanted = set(wanted) if isinstance(wanted, list) else {wanted}
+        if set(usable[column]) != wanted:
+            there, asked = (", ".join(map(str, sorted(s))) for s in (set(usable[column]), wanted))
+            raise ProjectError(
+                f"the pairs on disk are of another recipe (pair.{key} {there}, this one's is "
+                f"{asked}): add prepare to --pipelines"
+            )
+
+
 def pack_weights(
     network: Network,
     training_facts: dict[str, Any],
     trained_on: list[str],
+    pairs: pd.DataFrame,
+    pair: PairParameters,
     parameters: ShipParameters,
 ) -> WeightSet:
     """The network with its model card.
@@ -40,8 +70,10 @@ def pack_weights(
         What the catalog's `weight_set` writes as a folder of `isr_pipeline/weights`.
 
     Raises:
-        ProjectError: when `training_facts` lacks what a card states, or tells of another network.
+        ProjectError: when `training_facts` lacks what a card states, or tells of another network,
+            or the pairs are of another recipe.
     """
+    check_recipe(pairs, pair)
     missing = [fact for fact in (*KNOWN, *STATED) if fact not in training_facts]
     if missing:
         raise ProjectError(
@@ -56,7 +88,7 @@ def pack_weights(
     training = {
         "data": parameters.data,
         "photographs": len(trained_on),
-        "command": parameters.command or training_facts.get("command", ""),
+        "command": _without_folder(training_facts.get("command") or parameters.command or ""),
         "digest": training_facts.get("digest", ""),
         **{fact: training_facts[fact] for fact in STATED},
     }
@@ -75,4 +107,4 @@ def pack_weights(
         "licence": parameters.licence,
         "training": training,
     }
-    return WeightSet(network, facts)
+    return WeightSet(network, facts, sorted(trained_on))

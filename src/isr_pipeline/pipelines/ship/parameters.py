@@ -9,7 +9,7 @@ class ShipParameters(Parameters):
     Attributes:
         data: the photographs that it was trained on, in words.
         licence: under which the weights may be used.
-        command: that makes the set again; null for the one that trained it.
+        command: that makes the set again, where the training itself does not say.
         start: name of the shipped set that its training began with, or null for what the training
             says.
     """

@@ -15,6 +15,8 @@ def create_pipeline() -> Pipeline:
                     "network",
                     "training_facts",
                     "trained_on",
+                    "pairs",
+                    "params:pair",
                     "params:ship",
                 ],
                 outputs="weight_set",
