@@ -34,7 +34,7 @@ HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "train_loss": [0.1, 0.2], "val_loss": [0.3, 0.2], "seconds": [1.0, 1.0]}
 )
 SHIPPED = weights.FOLDER
-FACTS = {"best_epoch": 1, "loss": "mean_squared_error"}
+FACTS = {"best_epoch": 1, "loss": "mean_squared_error", "degradation": "unsplash"}
 
 
 def trained_on(world):
@@ -62,6 +62,7 @@ def dead():
 def scores(world, fresh):
     return score_pictures(
         fresh,
+        FACTS,
         trained_on(world),
         world.pairs,
         world.pictures,
@@ -133,7 +134,7 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
 def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog):
     parameters = evaluate_parameters()
     scores = score_pictures(
-        dead, trained_on(world), world.pairs, world.pictures, world.photographs, parameters
+        dead, FACTS, trained_on(world), world.pairs, world.pictures, world.photographs, parameters
     )
     assert "black everywhere" in caplog.text
     assert of(scores, NETWORK)["psnr_rgb"].isna().all()
@@ -281,7 +282,21 @@ def test_test_pictures_that_were_trained_on_are_not_scored(world, fresh):
     with pytest.raises(ProjectError, match="trained on 1 of the test photographs"):
         score_pictures(
             fresh,
+            FACTS,
             [*trained_on(world), test["hr_sha256"].iloc[0]],
+            world.pairs,
+            world.pictures,
+            world.photographs,
+            evaluate_parameters(),
+        )
+
+
+def test_a_network_is_not_scored_on_what_it_was_not_trained_for(world, fresh):
+    with pytest.raises(ProjectError, match="trained for bicubic pictures, and these are unsplash"):
+        score_pictures(
+            fresh,
+            {"degradation": "bicubic"},
+            trained_on(world),
             world.pairs,
             world.pictures,
             world.photographs,
@@ -350,6 +365,7 @@ def test_a_network_of_other_scales_is_refused_by_name(world):
     with pytest.raises(ProjectError, match=r"trained for scales \[2\], not for \[4, 6\]"):
         score_pictures(
             network,
+            FACTS,
             trained_on(world),
             world.pairs,
             world.pictures,

@@ -43,6 +43,7 @@ class _Prediction(NamedTuple):
 
 def score_pictures(
     network: Network,
+    training_facts: dict[str, Any],
     trained_on: list[str],
     pairs: pd.DataFrame,
     pictures: PictureStore,
@@ -59,11 +60,17 @@ def score_pictures(
         of `quality.protocol`, and `status`.
 
     Raises:
-        ProjectError: when test photographs were trained on, as after a change of the split, or
-            the pictures are of other pairs.
+        ProjectError: when test photographs were trained on, as after a change of the split, when
+            the training was for another degradation, or the pictures are of other pairs.
     """
     check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
+    made = ", ".join(sorted(chosen["degradation"].unique()))
+    if training_facts.get("degradation", made) != made:
+        raise ProjectError(
+            f"the network was trained for {training_facts['degradation']} pictures, and these are "
+            f"{made}: run kedro run --pipelines=tile,train first"
+        )
     leaked = set(trained_on) & set(chosen["hr_sha256"])
     if leaked and parameters.split == "test":
         raise ProjectError(

@@ -19,6 +19,7 @@ def create_pipeline() -> Pipeline:
                 func=score_pictures,
                 inputs=[
                     "network",
+                    "training_facts",
                     "trained_on",
                     "pairs",
                     "pictures",
