@@ -1,7 +1,9 @@
 import errno
 import inspect
+from contextlib import nullcontext
 
 import pytest
+from kedro.framework.project import configure_project, pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
 from pydantic import ValidationError
@@ -9,7 +11,14 @@ from pydantic import ValidationError
 from conftest import PROJECT
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.hooks import PARTS_OF_PIPELINES, one_line_for_people, wrong_parameters
+from isr_pipeline.hooks import (
+    PARTS_OF_PIPELINES,
+    _check_that_settings_are_read,
+    _remember_options,
+    _with_options,
+    one_line_for_people,
+    wrong_parameters,
+)
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 from isr_pipeline.training.parameters import LearningRateParameters
@@ -87,6 +96,74 @@ def test_parameters_of_groups_are_read_too(tmp_path):
     )
     assert own["catalog"] == {"a": {"type": "text.TextDataset"}}
     assert own.read == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("given", "pipeline", "words"),
+    [
+        (
+            {"train": {"network": {"subpixel": {"size": "medium"}}}},
+            "train",
+            "subpixel.size changes",
+        ),
+        ({"initial_network": "mine.keras"}, "tile", r"this run: .* --pipelines \(train, tune\)"),
+        ({"pair": {"scales": 2}}, "tile", r"'pair.scales' changes nothing .* \(pair\)"),
+        ({"train": {"network": {"autoencoder": {"features": 8}}}}, "train", ""),
+        ({"train": {"network": {"name": "subpixel", "subpixel": {"size": "tiny"}}}}, "train", ""),
+        ({"initial_network": "mine.keras"}, "train", ""),
+    ],
+)
+def test_what_this_run_does_not_read_is_refused(given, pipeline, words):
+    configure_project("isr_pipeline")
+    own = loader("test", **given)
+    own.check_parameters(parameters_of_nodes())  # reads the catalog
+    refused = pytest.raises(ProjectError, match=words) if words else nullcontext()
+    with refused:
+        _check_that_settings_are_read(own, pipelines[pipeline])
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"parameters_x.yml": "train:\n\tepochs: 3"},
+            r"/parameters_x\.yml line 2, column 1: found",
+        ),
+        (
+            {"parameters_x.yml": "a: 1\na: 2"},
+            r"/parameters_x\.yml line 2, column 1: found dup.* a$",
+        ),
+        (
+            {"parameters_x.yml": "train: {epochs: 3}", "parameters_y.yml": "train: {epochs: 4}"},
+            r"Duplicate keys found in .*parameters_[xy]\.yml.*: train\.epochs: keep each in one",
+        ),
+    ],
+)
+def test_slips_in_configuration_files_name_the_file(files, words, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "local").mkdir()
+    for name, text in files.items():
+        (tmp_path / "local" / name).write_text(text)
+    with pytest.raises(ProjectError, match=words):
+        ConfigLoader(str(tmp_path), base_env="base", default_run_env="local")["parameters"]
+
+
+def test_commands_in_errors_are_for_the_environment_of_the_run(capsys):
+    def fail():
+        raise ProjectError("old tiles: run kedro run --pipelines=tile,train first")
+
+    for environment, given, options in (
+        (None, {"train": {"epochs": 3}}, ""),
+        ("photos", {}, " --env=photos --params=photos=<folder>"),
+        ("photos", {"photos": "my own"}, " --env=photos '--params=photos=my own'"),
+    ):
+        _remember_options({"env": environment}, loader(environment, **given))
+        expected = f"Error: old tiles: run kedro run --pipelines=tile,train{options} first\n"
+        assert one_line(capsys, fail) == expected
+    _remember_options({}, loader())
+    assert _with_options("kedro run --pipelines=upscale --params=a") == (
+        "kedro run --pipelines=upscale --params=a"
+    )
 
 
 def one_line(capsys, function):

@@ -5,7 +5,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from isr_pipeline.errors import ProjectError
@@ -29,7 +31,8 @@ class ConfigLoader(OmegaConfigLoader):
 
     Raises:
         ProjectError: when the environment has no folder, and, when files are read, for parameters
-            and globals that they need and do not have.
+            and globals that they need and do not have, for files that are no YAML, and for keys
+            that stand in two of them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,6 +44,30 @@ class ConfigLoader(OmegaConfigLoader):
             raise ProjectError(
                 f"--env={self.env}: there is no {folder / self.env}; there are {', '.join(known)}"
             )
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return super().__getitem__(key)
+        except yaml.YAMLError as error:
+            raise ProjectError(self._what_is_no_yaml() or " ".join(str(error).split())) from None
+        except ValueError as error:
+            if "Duplicate keys" not in str(error):
+                raise
+            raise ProjectError(
+                f"{str(error).splitlines()[0]}: keep each in one of them alone"
+            ) from None
+
+    def _what_is_no_yaml(self) -> str:
+        """The first file of the environments that are read that is no YAML, and what is wrong."""
+        for environment in (self.base_env, self.env or self.default_run_env):
+            for path in sorted((Path(self.conf_source) / environment).rglob("*.y*ml")):
+                try:
+                    OmegaConf.load(path)
+                except yaml.MarkedYAMLError as error:
+                    mark = error.problem_mark
+                    place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+                    return f"{path}{place}: {error.problem}"
+        return ""
 
     def check_parameters(self, of_nodes: set[str]) -> None:
         """Refuse what nothing reads: a slip of the hand, such as `epochs` for `train.epochs`.

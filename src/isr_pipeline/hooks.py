@@ -22,6 +22,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.validation.exceptions import ParameterValidationError
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from pydantic import BaseModel
 
 from isr_pipeline import tracking
 from isr_pipeline.configuration import FOLDERS, READ_WITH, ConfigLoader
@@ -33,6 +34,7 @@ from isr_pipeline.networks import check_backend, scales_of
 from isr_pipeline.pipelines.ship.nodes import check_recipe
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.storage.atomic import only_one
+from isr_pipeline.training.parameters import idle_network
 from isr_pipeline.training.search_space import ITS_OWN
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ PARTS_OF_PIPELINES = (
 """Parameters of a run that leave out nodes, as one does who goes on where a run ended."""
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """What a system says that lets nothing be written, or read, there."""
+_options: list[str] = []
+"""See `_remember_options`."""
 NAMES_ARE_LOOKED_UP_IN = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
 """Kedro's modules that raise a ValueError for names of pipelines, nodes and datasets."""
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO while it is imported
@@ -114,16 +118,16 @@ class TrackingHooks(MlflowHook):
     ) -> None:
         check_backend()
         loader = cast(ConfigLoader, self._context.config_loader)
+        _remember_options(run_params, loader)
         loader.check_parameters(_parameters_of_nodes())
         if not any(run_params.get(part) for part in PARTS_OF_PIPELINES):
             _check_that_settings_are_read(loader, pipeline)
-        check_together(
-            {
-                name.removeprefix("params:"): catalog[name].load()
-                for name in pipeline.inputs()
-                if name.startswith("params:")
-            }
-        )
+        given = {
+            name.removeprefix("params:"): catalog[name].load()
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:")
+        }
+        check_together(given)
         if "weight_set" in pipeline.all_outputs():
             check_can_ship()
             if "pairs" in pipeline.inputs():
@@ -131,7 +135,7 @@ class TrackingHooks(MlflowHook):
         missing = _unprepared(pipeline, catalog)
         if missing:
             # Before a run is opened: a run that cannot start is not worth recording.
-            raise ProjectError(_how_to_prepare(missing, catalog, run_params, loader))
+            raise ProjectError(_how_to_prepare(missing, catalog))
         try:
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
@@ -139,12 +143,12 @@ class TrackingHooks(MlflowHook):
         if not self._already_active_mlflow:
             tracking.own_active_run()
         tracking.see_where_files_go(self._context.project_path)
-        used = _groups_of(pipeline)
-        parameters = self._context.config_loader["parameters"]
-        tracking.log_parameters({k: v for k, v in parameters.items() if k in used})
+        # As they are understood: `2 4` and `[2, 4]` are one value.
+        read = {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in given.items()}
+        tracking.log_parameters(read)
         tags = {"environment": str(run_params.get("env") or "base")}
-        if used & {"train", "tune"} == {"train"} and self._names_runs(loader):
-            network = parameters["train"]["network"]["name"]
+        if "train" in read and "tune" not in read and self._names_runs(loader):
+            network = read["train"]["network"]["name"]
             tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
         tracking.log_tags(tags)
 
@@ -342,7 +346,14 @@ def _check_that_settings_are_read(loader: ConfigLoader, pipeline: Pipeline) -> N
                 f"train.{key} changes nothing in a search: "
                 + (f"{ITS_OWN[key]} is its own" if ITS_OWN[key] else "leave it out")
             )
-    read = _groups_of(pipeline) | loader.read
+    network = train.get("network") if isinstance(train, dict) and not searches else None
+    for key in tracking.flatten({"network": network}) if isinstance(network, dict) else ():
+        chosen = str(loader["parameters"]["train"]["network"]["name"])
+        if idle_network(key, chosen):
+            raise ProjectError(
+                f"train.{key} changes nothing: train.network.name is {chosen}, set that too"
+            )
+    read = _groups_of(pipeline) | loader.read - {"initial_network"} | pipeline.inputs()
     for group, value in given.items():
         if group in read:
             continue
@@ -350,8 +361,11 @@ def _check_that_settings_are_read(loader: ConfigLoader, pipeline: Pipeline) -> N
         readers = [
             known
             for known, other in pipelines.items()
-            if group in _groups_of(other) and known not in ("__default__", "prepare")
+            if group in _groups_of(other) | other.inputs()
+            and known not in ("__default__", "prepare")
         ]
+        if len(readers) > 1 and "ship" in readers:  # which compares it with what was done
+            readers.remove("ship")
         raise ProjectError(
             f"the parameter '{name}' changes nothing in this run: add a pipeline that reads it to "
             f"--pipelines ({', '.join(readers)}), or leave it out"
@@ -368,9 +382,7 @@ def _is_there(catalog: DataCatalog, name: str) -> bool:
     return getattr(catalog[name], "optional", False) or catalog.exists(name)
 
 
-def _how_to_prepare(
-    missing: list[str], catalog: DataCatalog, run_params: dict[str, Any], loader: ConfigLoader
-) -> str:
+def _how_to_prepare(missing: list[str], catalog: DataCatalog) -> str:
     """Which pipelines to run first: those that make what is missing, and what *they* miss."""
     makers = {n: p for n, p in pipelines.items() if not n.startswith("__") and n != "prepare"}
     needed, rooms = set(missing), set()
@@ -379,16 +391,30 @@ def _how_to_prepare(
             if pipeline.all_outputs() & needed:
                 rooms.add(name)
                 needed |= set(_unprepared(pipeline, catalog))
+    return (
+        f"not prepared yet: {', '.join(missing)} missing. Run first: "
+        f"kedro run --pipelines={','.join(name for name in makers if name in rooms)}"
+    )
+
+
+def _remember_options(run_params: dict[str, Any], loader: ConfigLoader) -> None:
+    """Keep what a command must say beside its pipelines to work on what this run works on."""
     environment = run_params.get("env")
-    option = f" --env={environment}" if environment not in (None, "local", "base") else ""
+    _options.clear()
+    if environment not in (None, "local", "base"):
+        _options.append(f" --env={environment}")
     given = {key: value for key, value in (loader.runtime_params or {}).items() if key in READ_WITH}
     if environment in ("photos", "weights"):
         given = {"photos": "<folder>", **given}
     if given:
-        option += " --params=" + ",".join(f"{key}={value}" for key, value in given.items())
-    return (
-        f"not prepared yet: {', '.join(missing)} missing. Run first: "
-        f"kedro run --pipelines={','.join(name for name in makers if name in rooms)}{option}"
+        option = "--params=" + ",".join(f"{key}={value}" for key, value in given.items())
+        _options.append(f" {option if '<' in option else shlex.quote(option)}")
+
+
+def _with_options(text: str) -> str:
+    """A text whose commands have the options that this run has."""
+    return re.sub(
+        r"(kedro run --pipelines=[\w,]+)\b(?! --)", lambda m: m[1] + "".join(_options), text
     )
 
 
@@ -404,7 +430,7 @@ def one_line_for_people(
     """`sys.excepthook` that shows what a person can mend as one line, and else the traceback."""
     for link in _chain(error):
         if isinstance(link, ProjectError):
-            print(f"Error: {link}", file=sys.stderr)
+            print(f"Error: {_with_options(str(link))}", file=sys.stderr)
             return
         if isinstance(link, OSError) and link.errno in NO_PLACE:
             where = f": {link.filename}" if link.filename else ""

@@ -238,11 +238,31 @@ def test_without_a_file_there_are_no_trials_and_none_is_made(tmp_path):
         ({"batch_size": {"low": 0, "high": 4, "step": 1}}, "train.batch_size cannot be 0"),
         ({"batch_size": {"low": 1, "high": 4, "log": True}}, "train.batch_size cannot be 1.0"),
         ({"average": {"choices": [None, 1.5]}}, "train.average cannot be 1.5"),
+        (
+            {"network.subpixel.size": {"choices": ["tiny", "small"]}},
+            "'network.subpixel.size' changes nothing: train.network.name is autoencoder",
+        ),
     ],
 )
 def test_a_space_that_no_training_would_accept_is_refused(space, message):
     with pytest.raises(ProjectError, match=message):
         check_space(tune_parameters(space=space), train_parameters())
+
+
+def test_the_command_lines_groups_are_dotted_keys():
+    space = {
+        "learning_rate.peak": {"low": 1e-4, "high": 1e-3, "log": True},
+        "loss": {"choices": ["charbonnier"]},
+        # what the command line adds
+        "learning_rate": {"peak": {"high": 1e-2}, "warmup_steps": {"choices": "0 10"}},
+        "batch_size": None,
+    }
+    dimensions = tune_parameters(space=space).dimensions
+    assert set(dimensions) == {"learning_rate.peak", "learning_rate.warmup_steps", "loss"}
+    assert dimensions["learning_rate.peak"].ends == [1e-4, 1e-2]
+    assert dimensions["learning_rate.warmup_steps"].choices == [0, 10]
+    nothing = tune_parameters(space={**space, "learning_rate": {"peak": None}})
+    assert set(nothing.dimensions) == {"loss"}
 
 
 @pytest.mark.parametrize(

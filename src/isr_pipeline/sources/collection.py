@@ -77,7 +77,7 @@ class PhotoCollection:
         if problem:
             raise ProjectError(
                 f"{path} {problem} since it was ingested: "
-                "run kedro run --pipelines=ingest,pair again"
+                "run kedro run --pipelines=ingest,pair,tile again"
             )
         # The index has refused what is too large; what it took is not refused again.
         return decode_picture(data, maximum_megapixels=float("inf")).pixels

@@ -62,6 +62,13 @@ class NetworkParameters(Parameters):
         return chosen.model_dump()
 
 
+def idle_network(key: str, chosen: str) -> bool:
+    """Whether a dotted key of `train` is of a network that is not the chosen one."""
+    group, _, rest = key.partition(".")
+    network = rest.partition(".")[0]
+    return group == "network" and network not in ("name", chosen) and "." in rest
+
+
 class LearningRateParameters(Parameters):
     """The optimiser's learning rate.
 

@@ -3,12 +3,13 @@
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.parameters import Parameters
-from isr_pipeline.training.parameters import WITHOUT_EFFECT, TrainParameters
+from isr_pipeline.parameters import Parameters, listed
+from isr_pipeline.training.parameters import WITHOUT_EFFECT, TrainParameters, idle_network
 
+OF_DIMENSIONS = frozenset({"low", "high", "log", "step", "choices"})
 Value = bool | int | float | str | None
 FIXED = ("seed", "metrics", "epochs", "validation_tiles", *WITHOUT_EFFECT)
 """Keys of `train` that the search sets itself, or that would make its trials incomparable."""
@@ -66,7 +67,7 @@ class WholeRange(Parameters):
 class Choices(Parameters):
     """One of several values without order."""
 
-    choices: list[Value] = Field(min_length=1)
+    choices: Annotated[list[Value], BeforeValidator(listed), Field(min_length=1)]
 
     @property
     def ends(self) -> list[Value]:
@@ -76,6 +77,28 @@ class Choices(Parameters):
     def holds(self, value: Any) -> bool:
         """Whether a value is one of them."""
         return any(type(value) is type(choice) and value == choice for choice in self.choices)
+
+
+def _dotted(space: Any) -> Any:
+    """Nested groups as dotted keys: on the command line every dot begins one."""
+    flat: dict[str, Any] = {}
+
+    def add(key: str, value: Any) -> None:
+        is_dimension = not isinstance(value, dict) or bool(value.keys() & OF_DIMENSIONS)
+        former = flat.get(key)
+        if not is_dimension:
+            for name, inner in value.items():
+                add(f"{key}.{name}", inner)
+        elif isinstance(value, dict) and isinstance(former, dict):
+            flat[key] = {**former, **value}
+        else:
+            flat[key] = value
+
+    if not isinstance(space, dict):
+        return space
+    for key, value in space.items():
+        add(str(key), value)
+    return flat
 
 
 def _kind(value: Any) -> str:
@@ -114,7 +137,7 @@ class TuneParameters(Parameters):
     pruner: Literal["median", "halving", "hyperband", "none"]
     startup_trials: int = Field(ge=1)
     warmup_epochs: int = Field(ge=1)
-    space: dict[str, Dimension | None]
+    space: Annotated[dict[str, Dimension | None], BeforeValidator(_dotted)]
 
     @property
     def dimensions(self) -> dict[str, RealRange | WholeRange | Choices]:
@@ -135,6 +158,11 @@ def check_space(tune: TuneParameters, train: TrainParameters) -> None:
         if key in FIXED:
             raise ProjectError(f"tune.space: '{key}' must be the same in every trial; take it out")
         known = sorted(set(_leaves(train.model_dump())) - set(FIXED))
+        idle = idle_network(key, train.network.name)
+        if idle and "network.name" not in tune.dimensions:
+            raise ProjectError(
+                f"tune.space: '{key}' changes nothing: train.network.name is {train.network.name}"
+            )
         if key not in known:
             near = get_close_matches(key, known) or known
             raise ProjectError(

@@ -131,7 +131,7 @@ def choose_best(
         f"{figures['trials']}, {tune.epochs} epochs each.\n"
         f"# Validation PSNR, mean over scales: {figures['best_val_psnr']:.2f} dB.{note}\n"
         "# To train with it, copy it to conf/local/ (or into the environment that you name with\n"
-        "# --env; where that has a parameters_train.yml already, add these keys to it), then:\n"
+        "# --env; where a file of that sets some of these keys already, change them there), then:\n"
         "# kedro run --pipelines=train\n"
     )
     return header + yaml.safe_dump({"train": nested}, sort_keys=False), {"tune": figures}
