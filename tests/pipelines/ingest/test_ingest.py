@@ -73,6 +73,20 @@ def test_the_second_of_two_equal_pictures_is_a_duplicate_even_in_another_format(
     assert "nested/good.png" in reason
 
 
+def test_a_smaller_copy_is_a_duplicate_of_the_photograph_whatever_it_is_called(folder):
+    large = Image.fromarray(made_photograph(240, 260, seed=5))
+    large.save(folder / "nested" / "z.png")
+    large.resize((130, 120), Image.Resampling.LANCZOS).save(folder / "a.jpg", quality=60)
+    large.rotate(180).save(folder / "turned.png")
+    index = index_photographs(list_folder(folder), ingest_parameters())
+    assert status_of(index, "a.jpg") == ("duplicate", "shows the same as nested/z.png")
+    for name in ("nested/z.png", "nested/good.png", "turned.png"):
+        assert status_of(index, name)[0] == "ok"
+    kept = index_photographs(list_folder(folder), ingest_parameters(leave_out_copies=False))
+    assert status_of(kept, "a.jpg")[0] == "ok"
+    assert list(kept.columns) == list(index.columns)
+
+
 def test_files_are_decoded_together_only_as_far_as_memory_allows(folder, monkeypatch):
     for number in range(8):
         (folder / f"{number}.png").write_bytes(GOOD)

@@ -12,6 +12,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import BYTES_A_PIXEL, UnusablePictureError, decode_picture
 from isr_pipeline.memory import MemoryGate, work_budget
+from isr_pipeline.pipelines.ingest.copies import find_copies, thumbnail
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.progress import map_in_order
 from isr_pipeline.sources.collection import PhotoCollection, SourceError
@@ -56,6 +57,8 @@ def index_photographs(photographs: PhotoCollection, parameters: IngestParameters
         )
     )
     _mark_duplicates(rows)
+    if parameters.leave_out_copies:
+        _mark_copies(rows)
     columns = [
         *("photograph", "scale", "path", "status", "reason", "bytes", "sha256"),
         *("width", "height", "format", "mode", "rule", "pixels_sha256"),
@@ -133,6 +136,8 @@ def _describe_file(
         rule=picture.rule,
         pixels_sha256=_pixels_sha256(picture.pixels),
     )
+    if scale == 1:
+        row["thumbnail"] = thumbnail(picture.pixels)
     if scale == 1 and min(height, width) < parameters.minimum_side:
         reason = f"{width}x{height}: the shorter side is under {parameters.minimum_side} pixels"
         return {**row, "status": "too_small", "reason": reason}
@@ -154,3 +159,12 @@ def _mark_duplicates(rows: list[dict[str, Any]]) -> None:
         original = first.setdefault(row["pixels_sha256"], row["path"])
         if original != row["path"]:
             row.update(status="duplicate", reason=f"the same picture as {original}")
+
+
+def _mark_copies(rows: list[dict[str, Any]]) -> None:
+    """Let only the largest of several originals that show the same stay usable."""
+    usable = [row for row in rows if row["scale"] == 1 and row["status"] == USABLE]
+    sizes = [(row["width"], row["height"]) for row in usable]
+    for copy, original in find_copies([row["thumbnail"] for row in usable], sizes).items():
+        reason = f"shows the same as {usable[original]['path']}"
+        usable[copy].update(status="duplicate", reason=reason)
