@@ -193,7 +193,7 @@ def compare(picture: Path, output: Path, overwrite: bool, **network: Any) -> Non
     type=click.FloatRange(min=0, min_open=True),
     default=50.0,
     show_default=True,
-    help="larger pictures are refused",
+    help="larger pictures are refused, and results of more than four times as many",
 )
 def serve(port: int, max_megapixels: float) -> None:
     """Show a page on this machine where pictures can be dropped, enlarged and compared."""

@@ -91,6 +91,9 @@ def test_the_last_champion_is_meant_and_half_a_one_is_none(no_weights):
         place = write_champion(no_weights.working, source, "bicubic", [2])
         time = place.stat().st_mtime - age
         os.utime(place / "record.json", (time, time))
+    for day, source in ((2, "crowned"), (1, "lately written")):
+        write_champion(no_weights.working, source, "realistic", [2], crowned=f"2026-01-0{day}")
+    assert choose("champion", 2, "realistic", no_weights.working).environment == "crowned"
     (no_weights.working / "data/06_models/half/champion").mkdir(parents=True)
     (no_weights.working / "data/06_models/half/champion/record.json").write_text("{")
     assert "newer" in choose("champion", 2, "bicubic", no_weights.working).description

@@ -9,6 +9,7 @@ from conftest import made_photograph
 from inference.doubles import LocalEngine
 from isr_pipeline import memory
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference import panel
 from isr_pipeline.inference.panel import COLUMN, TALLEST, compare_file, most_different
 from isr_pipeline.inference.upscaler import Upscaler
 
@@ -122,7 +123,8 @@ def test_a_narrow_picture_has_a_panel_of_usual_size(tmp_path):
     assert height < TALLEST + 3.5 * COLUMN
 
 
-def test_a_panel_that_has_no_room_in_memory_says_what_it_needs(tmp_path):
+def test_a_panel_that_has_no_room_in_memory_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(panel, "decode_picture", lambda *given: pytest.fail("it is unpacked"))
     Image.new("RGB", (3000, 2000)).save(tmp_path / "large.png")
     limited = Upscaler(LocalEngine(), 2, max_memory=memory.resident() + 200 * 2**20)
     with pytest.raises(ProjectError, match=r"a panel of 3000x2000 needs .* raise max_memory"):

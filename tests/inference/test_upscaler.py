@@ -17,6 +17,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.files import read_picture
 from isr_pipeline.inference import upscaler as module
 from isr_pipeline.inference.back_projection import _antialiased, _bilinear, _reduce
+from isr_pipeline.inference.encoded import upscale_encoded
 from isr_pipeline.inference.upscaler import SelfEnsemble, Upscaler
 
 
@@ -339,6 +340,29 @@ def test_what_is_no_picture_is_refused_with_the_remedy():
     for scale, degradation in (("2", None), (2, "bicubik")):
         with pytest.raises(ProjectError, match=r"must be (a whole number|realistic, bicubic or)"):
             Upscaler("subpixel-small", scale, degradation)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"engine": "onnx"}, "engine must be auto, keras or openvino, not 'onnx'"),
+        ({"precision": "bf16"}, "precision must be auto, float32 or bfloat16, not 'bf16'"),
+        ({"model": 3}, "int is no network: give a name"),
+    ],
+)
+def test_what_is_no_engine_no_precision_and_no_network_is_refused(given, words):
+    with pytest.raises(ProjectError, match=words):
+        Upscaler(**given)
+
+
+def test_a_picture_that_nobody_waits_for_any_more_is_not_finished():
+    file = io.BytesIO()
+    Image.fromarray(picture(200, 20, 3, np.uint8)).save(file, "PNG")
+    upscaler, asked = Upscaler(LocalEngine(2), 2), []
+    assert upscale_encoded(file.getvalue(), upscaler, 1, is_stopped=lambda: asked.append(1))
+    assert asked
+    with pytest.raises(ProjectError, match="stopped before the picture was done"):
+        upscale_encoded(file.getvalue(), upscaler, 1, is_stopped=lambda: True)
 
 
 def test_a_window_takes_no_more_memory_than_is_reckoned(tmp_path):

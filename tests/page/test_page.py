@@ -217,7 +217,7 @@ def test_a_person_drops_a_picture_compares_and_downloads(site, tmp_path):
         assert np.abs(saved.astype(int) - expected).max() <= 1
         assert complaints == []
 
-        for name, reason in (("broken.png", "no picture format"), ("large.png", "limit is 0.5")):
+        for name, reason in (("broken.png", "no picture format"), ("large.png", "limit is 0.22")):
             page.locator("#file").set_input_files(tmp_path / name)
             page.get_by_role("button", name="Enlarge").click()
             page.locator("#message.error").wait_for(timeout=30_000)

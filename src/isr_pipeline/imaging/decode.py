@@ -172,8 +172,8 @@ def open_image(
         if megapixels > maximum_megapixels:
             raise UnusablePictureError(
                 "too_large",
-                f"{image.width}x{image.height} is {megapixels:.0f} megapixels; "
-                f"the limit is {maximum_megapixels:g}",
+                f"{image.width}x{image.height} is {round(megapixels, 2):g} megapixels; "
+                f"the limit is {round(maximum_megapixels, 2):g}",
             )
         try:
             if _is_raw(data, tiff_tags(image)):

@@ -47,7 +47,6 @@ from isr_pipeline.imaging.exif import (
     ExifError,
     as_stored,
     descriptive_part,
-    orientation_of,
     read_directory,
 )
 from isr_pipeline.imaging.profiles import fits
@@ -446,8 +445,3 @@ def _webp_picture(data: bytes) -> bytes:
             return bytes(kind)
         position += 8 + length + length % 2
     return b""
-
-
-def orientation(extras: Extras) -> int:
-    """How a picture is to be turned when shown: EXIF's 1 to 8."""
-    return orientation_of(extras.exif)

@@ -189,6 +189,7 @@ class OpenVinoEngine:
 
 _FACTS = ("scale", "radius", "alignment")
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
+ENGINES, PRECISIONS = ("auto", "keras", "openvino"), ("auto", *_HINTS)
 
 
 def open_engine(
@@ -210,6 +211,15 @@ def open_engine(
     Raises:
         ProjectError: when the source cannot be run so, saying why and what can.
     """
+    for name, word, words in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if word not in words:
+            raise ProjectError(
+                f"{name} must be {', '.join(words[:-1])} or {words[-1]}, not {word!r}"
+            )
+    if not (isinstance(source, Path) or _is_card(source) or hasattr(source, "layers")):
+        raise ProjectError(
+            f"{type(source).__name__} is no network: give a name, a .keras file or a Keras model"
+        )
     graph, wanted = _graph(source, scale), engine
     if engine == "auto":
         engine = "openvino" if graph is not None and openvino_is_installed() else "keras"

@@ -207,7 +207,8 @@ def _champions(folder: Path) -> list[Source]:
                 model, description, degradation, record, written, place.parent.name, tuple(scales)
             )
         )
-    return sorted(found, key=lambda source: source.written, reverse=True)
+    # A run that leaves a champion its title writes the record again.
+    return sorted(found, key=lambda s: (s.record.get("crowned", ""), s.written), reverse=True)
 
 
 def _exported(champion: Path, record: dict[str, Any]) -> Path:

@@ -9,9 +9,21 @@ from PIL import Image, ImageDraw, ImageFont
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging import encode
 from isr_pipeline.imaging.arrays import Picture, to_uint8
-from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture, is_grey
+from isr_pipeline.imaging.decode import (
+    FORMATS,
+    UnusablePictureError,
+    decode_picture,
+    is_grey,
+    open_image,
+)
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.inference.batch import check_room, in_the_way, read_whole, shown
+from isr_pipeline.inference.batch import (
+    MAXIMUM_MEGAPIXELS,
+    check_room,
+    in_the_way,
+    read_whole,
+    shown,
+)
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 
@@ -68,15 +80,17 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
             raise ProjectError(f"{shown(picture)} is a folder: a panel shows one picture")
         size = picture.stat().st_size
         check_room(upscaler, f"{shown(picture)}: a file of {size:,} bytes", size)
-        decoded = decode_picture(read_whole(picture, size))
+        data = read_whole(picture, size)
+        with open_image(data, FORMATS, MAXIMUM_MEGAPIXELS) as image:
+            width, height = image.size
+        held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
+        check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", size + held)
+        decoded = decode_picture(data, MAXIMUM_MEGAPIXELS)
     except OSError as error:
         raise ProjectError(f"{shown(picture)}: {error.strerror}") from None
     except UnusablePictureError as error:
         raise ProjectError(f"{shown(picture)}: {error}") from None
     pixels = decoded.pixels
-    height, width = pixels.shape[:2]
-    held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
-    check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", held)
     if is_grey(decoded.mode):  # as `isr upscale` does it: one channel
         enlarged = np.repeat(upscaler(pixels[..., 0])[..., None], 3, axis=2)
     else:

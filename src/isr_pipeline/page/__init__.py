@@ -4,13 +4,15 @@ It is served to this machine alone, in one file without anything from elsewhere.
 """
 
 import socket
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.encoded import upscale_encoded
+from isr_pipeline.inference.encoded import largest_source, upscale_encoded
 from isr_pipeline.inference.models import (
     CHAMPION,
     better_shipped,
@@ -34,7 +36,8 @@ def serve(port: int, maximum_megapixels: float) -> None:
 
     Args:
         port: of this machine.
-        maximum_megapixels: pictures of more are refused.
+        maximum_megapixels: pictures of more are refused, and results of more than four times as
+            many.
 
     Raises:
         ProjectError: when the extra is not installed or the port is taken.
@@ -52,8 +55,11 @@ def serve(port: int, maximum_megapixels: float) -> None:
                 f"port {port} cannot be used ({error.strerror}): choose another with --port"
             ) from None
     app = create_app(Path.cwd(), maximum_megapixels)
+    server = uvicorn.Server(uvicorn.Config(app, host=ADDRESS, port=port, log_level="warning"))
+    app.state.is_stopping = lambda: server.should_exit
     print(f"http://{ADDRESS}:{port} (Ctrl+C ends it)", flush=True)
-    uvicorn.run(app, host=ADDRESS, port=port, log_level="warning")
+    with suppress(KeyboardInterrupt):  # which the server has answered
+        server.run()
 
 
 def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
@@ -61,7 +67,9 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
 
     Args:
         folder: where a champion is looked for.
-        maximum_megapixels: pictures of more are refused.
+        maximum_megapixels: see `serve`.
+
+    Its `state.is_stopping` says whether the server is about to end: no picture is finished then.
     """
     from fastapi import FastAPI, Request, Response
     from starlette.concurrency import run_in_threadpool
@@ -72,14 +80,20 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
     # Another site's script could reach this address under a name of its own.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
 
+    app.state.is_stopping = lambda: False
+    opening = Lock()
+
     @lru_cache(maxsize=2)
-    def opened(network: str, scale: int, degradation: str, written: float) -> Upscaler:
+    def opened(network: str, scale: int, degradation: str, file: str, written: float) -> Upscaler:
         return Upscaler(network, scale, degradation)
 
     def upscaler(network: str, scale: int, degradation: str) -> Upscaler:
+        file, written = "", 0.0
         champion = find_champion(folder, scale, degradation) if network == CHAMPION else None
-        written = champion.written if champion else 0.0  # another one is opened anew
-        return opened(network, scale, degradation, written)
+        if champion and isinstance(champion.model, Path):  # another one, or its export, is opened
+            file, written = str(champion.model), champion.model.stat().st_mtime
+        with opening:
+            return opened(network, scale, degradation, file, written)
 
     def offered() -> list[dict[str, Any]]:
         return available_networks(folder)
@@ -114,7 +128,8 @@ def create_app(folder: Path, maximum_megapixels: float) -> "FastAPI":
 
         def work() -> bytes:
             chosen = upscaler(network, scale, degradation)
-            return upscale_encoded(bytes(data), chosen, maximum_megapixels)
+            most = largest_source(maximum_megapixels, scale)
+            return upscale_encoded(bytes(data), chosen, most, is_stopped=app.state.is_stopping)
 
         try:
             return Response(await run_in_threadpool(work), media_type="image/png")

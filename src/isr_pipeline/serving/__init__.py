@@ -88,7 +88,9 @@ class _Network:
 
     def _most(self, upscaler: "Upscaler") -> float:
         """Megapixels that a picture may have."""
-        return self._maximum * min(1, 4 / upscaler.scale**2)
+        from isr_pipeline.inference.encoded import largest_source
+
+        return largest_source(self._maximum, upscaler.scale)
 
     def _encoded(self, text: Any, upscaler: "Upscaler") -> str:
         from isr_pipeline.inference.encoded import upscale_encoded
@@ -112,8 +114,8 @@ class _Network:
         megapixels = pictures.shape[1] * pictures.shape[2] / 1e6
         if megapixels > self._most(upscaler):
             raise ProjectError(
-                f"{pictures.shape[2]}x{pictures.shape[1]} is {megapixels:.1f} megapixels; "
-                f"the limit is {self._most(upscaler):g}"
+                f"{pictures.shape[2]}x{pictures.shape[1]} is {megapixels:.2f} megapixels; "
+                f"the limit is {round(self._most(upscaler), 2):g}"
             )
         whole = pictures.dtype.kind in "iu"
         top = 255 if whole else 1
@@ -160,6 +162,8 @@ def package_copy() -> Iterator[Path]:
     package = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / package.name
-        ignored = shutil.ignore_patterns("__pycache__", "*.keras", "*.xml", "*.bin")
+        ignored = shutil.ignore_patterns(
+            "__pycache__", "*.keras", "*.xml", "*.bin", "trained_on.json"
+        )
         shutil.copytree(package, copy, ignore=ignored)
         yield copy
