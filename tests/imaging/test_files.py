@@ -148,9 +148,12 @@ def test_everything_beside_the_samples_is_kept(file_format, tmp_path):
 def test_comments_captions_and_colour_chunks_are_kept(tmp_path):
     caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x05hello\0"
     segment = struct.pack(">HH", 0xFFED, len(caption) + 2) + caption
+    segment += struct.pack(">HH", 0xFFFE, 8) + b"second"
     data = encoded(Image.fromarray(RGB), "JPEG", comment=b"a comment", extra=segment)
     extras = read_picture(written(RGB, "JPEG", tmp_path, read_picture(data).extras)).extras
-    assert (extras.comment, extras.iptc) == (b"a comment", (caption,))
+    assert (set(extras.comments), extras.iptc) == ({b"a comment", b"second"}, (caption,))
+    gif = read_picture(encoded(Image.fromarray(RGB), "GIF", comment=b"by the sea"))
+    assert gif.extras.comments == (b"by the sea",)
 
     chunks = [(b"gAMA", struct.pack(">L", 50000)), (b"tEXt", b"Title\0of it")]
     data = png(2, 1, 8, 2, [bytes(6)], *chunks)
@@ -344,7 +347,7 @@ def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
     extras = Extras(
         exif=exif.tobytes().removeprefix(b"Exif\0\0"),
         xmp=b"<x>" + b" " * 70_000,
-        comment=b"c" * 70_000,
+        comments=(b"c" * 70_000,),
         dpi=(70_000.0, 70_000.0),
     )
     data = written(RGB, "JPEG", tmp_path, extras)
@@ -373,7 +376,7 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
         dpi=(300.0, 300.0),
         xmp=b"<x/>",
         iptc=(b"Photoshop 3.0\0",),
-        comment=b"by the sea",
+        comments=(b"by the sea",),
         chunks=(
             (b"tEXt", b"Author\0Ada"),
             (b"tIME", b"\7\xea\1\1\0\0\0"),
@@ -552,6 +555,21 @@ def test_a_plane_for_each_channel_is_read(kind, extra, options):
     assert np.array_equal(read_picture(data).samples, values)
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_grey_and_alpha_in_a_plane_each_are_refused(options):
+    planes = np.moveaxis(samples(2, np.uint8), -1, 0)
+    data = written_by_tifffile(
+        planes,
+        photometric="minisblack",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+        **options,
+    )
+    for read in (read_picture, decode_picture):
+        with pytest.raises(UnusablePictureError, match="grey and alpha in a plane each"):
+            read(data)
+
+
 def test_twelve_bits_become_sixteen():
     values = np.array([[0, 1, 2048, 4095]], np.uint16)
     packed = np.array([0x00, 0x00, 0x01, 0x80, 0x0F, 0xFF], np.uint8)
@@ -635,6 +653,43 @@ def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):
             )
     damaged = plain[:-12] + chunk(b"iTXt", head + b"\1\0\0\0" + b"no deflate") + plain[-12:]
     assert read_picture(damaged).extras.xmp is None
+
+
+def test_places_in_the_picture_grow_with_it(tmp_path):
+    exif = Image.Exif()
+    taken = exif.get_ifd(0x8769)
+    height, width = RGB.shape[:2]
+    taken.update({0xA002: width, 0xA003: height, 0x9214: (30, 20, 10, 10), 0xA214: (30, 20)})
+    xmp = b'<x GPano:FullPanoWidthPixels="%d" GPano:CroppedAreaImageWidthPixels="%d">' % (
+        2 * width,
+        width,
+    )
+    xmp += b"<GPano:CroppedAreaTopPixels>7</GPano:CroppedAreaTopPixels></x>"
+    data = encoded(Image.fromarray(RGB), "JPEG", exif=exif, xmp=xmp)
+    larger = np.repeat(np.repeat(RGB, 2, axis=0), 2, axis=1)
+    result = written(larger, "JPEG", tmp_path, read_picture(data).extras)
+    again = Image.open(io.BytesIO(result)).getexif().get_ifd(0x8769)
+    assert (again[0xA002], again[0x9214]) == (2 * width, (60, 40, 20, 20))
+    assert again[0xA214] == (60, 40)
+    assert read_picture(result).extras.xmp == (
+        b'<x GPano:FullPanoWidthPixels="%d" GPano:CroppedAreaImageWidthPixels="%d">'
+        % (4 * width, 2 * width)
+        + b"<GPano:CroppedAreaTopPixels>14</GPano:CroppedAreaTopPixels></x>"
+    )
+
+
+def test_a_picture_that_is_turned_keeps_no_thumbnail_that_is_not(tmp_path):
+    directories = [(0x0112, 6, 26), (0x0100, 16, 0)]  # tag, value, where the next one is
+    exif = b"Exif\0\0II*\0\10\0\0\0" + b"".join(
+        struct.pack("<HHHLHHL", 1, tag, 3, 1, value, 0, after) for tag, value, after in directories
+    )
+    data = encoded(Image.fromarray(RGB), "JPEG", exif=exif)
+    original = read_picture(data)
+    assert Image.open(io.BytesIO(data)).getexif().get_ifd(1)
+    samples, extras = turned(original.samples, original.extras)
+    result = Image.open(io.BytesIO(written(samples, "WEBP", tmp_path, extras))).getexif()
+    assert result.get(0x0112) == 1
+    assert not result.get_ifd(1)
 
 
 def test_extended_xmp_and_photoshops_resources_are_carried_along(tmp_path, caplog):

@@ -29,7 +29,7 @@ from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.exif import ExifError, byte_order, read_directory
 from isr_pipeline.quiet import no_warnings
 
-NEW_SUBFILE_TYPE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
+NEW_SUBFILE_TYPE, PLANAR_CONFIGURATION, SUB_DIRECTORIES, DNG_VERSION = 254, 284, 330, 50706
 """TIFF tags that tell a camera's raw file."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
@@ -178,6 +178,8 @@ def open_image(
         try:
             if _is_raw(data, tiff_tags(image)):
                 raise UnusablePictureError("unsupported", "a camera's raw file: develop it first")
+            if image.mode in ("LA", "La") and tiff_tags(image).get(PLANAR_CONFIGURATION) == 2:
+                raise UnusablePictureError("unsupported", "grey and alpha in a plane each")
             yield image
         except UnusablePictureError:
             raise

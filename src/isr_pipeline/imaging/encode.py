@@ -83,7 +83,7 @@ TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 HELD = MappingProxyType(
     {
-        "JPEG": {"exif", "icc", "xmp", "iptc", "comment", "dpi", "aspect"},
+        "JPEG": {"exif", "icc", "xmp", "iptc", "comments", "dpi", "aspect"},
         "PNG": {"exif", "icc", "xmp", "texts", "dpi", "aspect", "colours"},
         "WEBP": {"exif", "icc", "xmp"},
         "TIFF": {"exif", "icc", "xmp", "iptc", "dpi", "aspect"},
@@ -215,7 +215,7 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         "ICC profile": ("icc", extras.icc),
         "XMP": ("xmp", extras.xmp),
         "IPTC": ("iptc", extras.iptc),
-        "comment": ("comment", extras.comment),
+        "comment": ("comments", extras.comments),
         f"texts ({'; '.join(dict.fromkeys(keywords))})": ("texts", texts),
         "resolution": ("dpi", extras.dpi),
         "shape of the pixels": ("aspect", extras.aspect),
@@ -239,8 +239,8 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
     if len(extras.xmp or b"") > JPEG_ROOM["XMP"]:
         extras = replace(extras, xmp=None)
         missing.append("XMP")
-    if len(extras.comment or b"") > JPEG_ROOM["comment"]:
-        extras = replace(extras, comment=None)
+    if any(len(comment) > JPEG_ROOM["comment"] for comment in extras.comments):
+        extras = replace(extras, comments=())
         missing.append("comment")
     if len(extras.icc or b"") > JPEG_ROOM["ICC profile"]:
         extras = replace(extras, icc=None)
@@ -270,6 +270,14 @@ def _xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:
     sizes[b"exif:PixelYDimension|tiff:ImageLength"] = height
     for names, size in sizes.items():
         xmp = re.sub(rb"((?:%s)\W{1,3})\d+" % names, rb"\g<1>%d" % size, xmp)
+    panorama = re.search(rb"GPano:CroppedAreaImageWidthPixels\W{1,3}(\d{1,9})", xmp)
+    former = int(panorama[1]) if panorama else 0
+    if former and width % former == 0:
+        xmp = re.sub(
+            rb"(GPano:\w+Pixels\W{1,3})(\d{1,9})",
+            lambda found: found[1] + b"%d" % (int(found[2]) * (width // former)),
+            xmp,
+        )
     return MOVING.sub(rb"\g<1>0", xmp)
 
 
@@ -326,10 +334,9 @@ class _WholeWriter:
                 options["dpi"] = extras.dpi
             elif extras.aspect is not None:
                 options["dpi"] = extras.aspect  # the unit is corrected below
-            if extras.comment is not None:
-                options["comment"] = extras.comment
             segments = [(0xFFE1, data) for data in extras.extended_xmp]
             segments += [(0xFFED, data) for data in extras.iptc]
+            segments += [(0xFFFE, data) for data in extras.comments]
             options["extra"] = b"".join(
                 struct.pack(">HH", marker, len(data) + 2) + data for marker, data in segments
             )

@@ -16,6 +16,8 @@ ICC_PROFILE, XMP, IPTC = 0x8773, 0x02BC, 0x83BB
 EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER = 0x8769, 0x8825, 0xA005
 POINTERS = (EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER)
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
+SUBJECTS = (0x9214, 0xA214)
+"""EXIF's tags of where in the picture its subject is, in pixels."""
 """Where a picture's size is noted: in the first directory and in EXIF's own."""
 
 DESCRIPTIVE = frozenset(
@@ -226,7 +228,9 @@ def within(exif: bytes, room: int) -> bytes | None:
 def with_size(exif: bytes, width: int, height: int, orientation: int | None = None) -> bytes:
     """EXIF data with its notes of the picture's size (and orientation) corrected in place.
 
-    Nothing moves, so that a camera maker's own notes, which hold offsets, stay readable.
+    With the size the subject's place grows. A new orientation leaves the thumbnail out, which would
+    not be turned. Nothing moves, so that a camera maker's own notes, which hold offsets, stay
+    readable.
     """
     try:
         order, directory = byte_order(exif), read_directory(exif)
@@ -236,11 +240,21 @@ def with_size(exif: bytes, width: int, height: int, orientation: int | None = No
     if orientation is not None:
         changes[ORIENTATION] = orientation
     result = bytearray(exif)
+    if orientation is not None:
+        (first,) = struct.unpack_from(order + "L", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, first)
+        struct.pack_into(order + "L", result, first + 2 + 12 * count, 0)  # no second directory
 
     def correct(directory: Directory) -> None:
+        growth = _growth(directory.get(WIDTHS[1]), order, width)
         for tag, found in directory.items():
             if found.below is not None:
                 correct(found.below)
+            elif tag in SUBJECTS and found.kind == SHORT:
+                kind = f"{order}{len(found.data) // 2}H"
+                values = [value * growth for value in struct.unpack(kind, found.data)]
+                if all(value < 1 << 16 for value in values):
+                    struct.pack_into(kind, result, found.place, *values)
             elif tag in changes and found.kind in (BYTE, SHORT, LONG) and len(found.data) <= 4:
                 value = changes[tag]
                 if found.kind == SHORT and value < 1 << 16:
@@ -250,3 +264,11 @@ def with_size(exif: bytes, width: int, height: int, orientation: int | None = No
 
     correct(directory)
     return bytes(result)
+
+
+def _growth(former_width: Entry | None, order: str, width: int) -> int:
+    """How many times as wide a picture has become, by what it said of its width; 1 if unknown."""
+    if former_width is None or former_width.kind not in (SHORT, LONG):
+        return 1
+    former = int.from_bytes(former_width.data, "little" if order == "<" else "big")
+    return width // former if former and width % former == 0 else 1

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from isr_pipeline.imaging.decode import (
+    PLANAR_CONFIGURATION,
     UnusablePictureError,
     cmyk_to_rgb,
     correct_key,
@@ -60,7 +61,7 @@ RESULTS = ".isr-results"
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 """Formats that are read, as Pillow names them."""
 
-PLANAR_CONFIGURATION, SAMPLES_PER_PIXEL = 284, 277
+SAMPLES_PER_PIXEL = 277
 PHOTOSHOP_RESOURCES, PHOTOSHOP_LAYERS = 34377, 37724
 """TIFF tags."""
 PHOTOSHOP = b"Photoshop 3.0\0"
@@ -94,7 +95,7 @@ class Extras:
         xmp: XMP packet.
         extended_xmp: more of it: payloads of JPEG APP1 segments.
         iptc: Photoshop's resources with IPTC captions: payloads of JPEG APP13 segments.
-        comment: a JPEG's.
+        comments: of a JPEG or GIF.
         chunks: of a PNG that are copied as they are: type and content.
         lossless: of a WebP, whether it is stored without loss.
         left_out: what no larger picture keeps of it, for people.
@@ -107,7 +108,7 @@ class Extras:
     xmp: bytes | None = None
     extended_xmp: tuple[bytes, ...] = ()
     iptc: tuple[bytes, ...] = ()
-    comment: bytes | None = None
+    comments: tuple[bytes, ...] = ()
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     lossless: bool = False
     left_out: tuple[str, ...] = ()
@@ -334,6 +335,9 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
     segments = getattr(image, "applist", [])  # a JPEG's
     iptc = [payload for name, payload in segments if name == "APP13"]
     extended = [payload for name, payload in segments if payload.startswith(EXTENDED_XMP)]
+    comments = [payload for name, payload in segments if name == "COM"]
+    if file_format == "GIF" and info.get("comment"):
+        comments = [info["comment"]]
     if file_format == "TIFF":
         tags = tiff_tags(image)
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
@@ -350,7 +354,7 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp or None,
         extended_xmp=tuple(extended),
         iptc=tuple(iptc),
-        comment=info.get("comment") if file_format == "JPEG" else None,
+        comments=tuple(comments),
         chunks=tuple(chunk for chunk in chunks if not chunk[1].startswith(XMP_TEXT)),
         lossless=file_format == "WEBP" and b"VP8L" in (data[12:16], _webp_picture(data)),
         left_out=tuple(_left_out(image, data, xmp)),
