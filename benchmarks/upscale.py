@@ -33,7 +33,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, from_unit, to_unit
 from isr_pipeline.imaging.encode import open_writer
 from isr_pipeline.imaging.files import Extras, read_picture
-from isr_pipeline.inference import batch
+from isr_pipeline.inference import batch, plan
 from isr_pipeline.inference.engines import Precision, open_engine, openvino_is_installed
 from isr_pipeline.inference.measure import EngineName
 from isr_pipeline.inference.models import find_champion
@@ -288,7 +288,7 @@ def batches(model: str, degradation: str, folder: Path, rounds: int) -> list[str
         for number in range(PICTURES):
             rolled = np.roll(photograph(), 25 * number, axis=1)
             Image.fromarray(rolled).save(source / f"{number:02}{suffix}", quality=95)
-        tasks = batch.plan([source], folder / f"out{suffix[1:]}")
+        tasks = plan.plan([source], folder / f"out{suffix[1:]}")
         times = [together_and_alone(tasks, upscaler) for _ in range(rounds)]
         middle = [statistics.median(column) for column in zip(*times, strict=True)]
         closeness = statistics.median(max(alone) / together for together, *alone in times)
@@ -304,7 +304,7 @@ def batches(model: str, degradation: str, folder: Path, rounds: int) -> list[str
     ]
 
 
-def together_and_alone(tasks: list[batch.Task], upscaler: Upscaler) -> list[float]:
+def together_and_alone(tasks: list[plan.Task], upscaler: Upscaler) -> list[float]:
     seconds = []
 
     def clock(work: Callable[[], Any]) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from conftest import PROJECT, made_photograph
-from isr_pipeline.inference import batch
+from isr_pipeline.inference import plan
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.networks import build_network
 
@@ -33,7 +33,7 @@ def test_the_feed_is_compared_with_training_and_with_other_stores(script, tmp_pa
 @pytest.mark.parametrize("script", ["upscale"], indirect=True)
 def test_a_batch_is_timed_whole_and_by_its_stages(script, tmp_path):
     Image.fromarray(made_photograph(30, 40, 1)).save(tmp_path / "in.jpg")
-    tasks = batch.plan([tmp_path / "in.jpg"], tmp_path / "out")
+    tasks = plan.plan([tmp_path / "in.jpg"], tmp_path / "out")
     network = build_network("subpixel", [2], size="tiny", branches=False)
     together, *alone = script.together_and_alone(tasks, Upscaler(network, 2))
     assert together > 0

@@ -120,7 +120,8 @@ from inference.doubles import LocalEngine
 from pathlib import Path
 import isr_pipeline.command_line
 import isr_pipeline.inference.engines
-from isr_pipeline.inference.batch import plan, upscale_files
+from isr_pipeline.inference.batch import upscale_files
+from isr_pipeline.inference.plan import plan
 from isr_pipeline import Upscaler
 batch = upscale_files(plan([Path("photos")], Path("out")), Upscaler(LocalEngine(), 2))
 assert not batch.failed

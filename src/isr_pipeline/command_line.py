@@ -123,7 +123,8 @@ def upscale(
     **network: Any,
 ) -> None:
     """Enlarge PICTURES: files, or folders with everything in them."""
-    from isr_pipeline.inference.batch import mark_results, plan, shown, upscale_files
+    from isr_pipeline.inference.batch import upscale_files
+    from isr_pipeline.inference.plan import mark_results, plan, shown
     from isr_pipeline.inference.upscaler import Upscaler
 
     tasks = plan(pictures, output, file_format and file_format.upper())
@@ -169,8 +170,8 @@ def compare(picture: Path, output: Path, overwrite: bool, **network: Any) -> Non
 
     Below the whole picture, the places where they differ most.
     """
-    from isr_pipeline.inference.batch import shown
     from isr_pipeline.inference.panel import check_output, compare_file
+    from isr_pipeline.inference.plan import shown
     from isr_pipeline.inference.upscaler import Upscaler
 
     check_output(picture, output, overwrite)  # before the network takes its time

@@ -17,8 +17,10 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.decode import UnusablePictureError
 from isr_pipeline.imaging.files import RESULTS, read_picture
 from isr_pipeline.inference import batch as module
-from isr_pipeline.inference.batch import mark_results, plan, read_whole, shown, upscale_files
+from isr_pipeline.inference import plan as planning
+from isr_pipeline.inference.batch import read_whole, upscale_files
 from isr_pipeline.inference.measure import peak_mib
+from isr_pipeline.inference.plan import mark_results, plan, shown
 from isr_pipeline.inference.upscaler import BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL, Upscaler
 
 RGB = made_photograph(24, 36, seed=5)
@@ -136,15 +138,15 @@ def test_no_picture_is_replaced_by_the_result_of_another(tmp_path):
 
 def test_many_equal_names_take_no_time_that_grows_with_their_square(monkeypatch):
     looked_at = []
-    casefold = module._casefolded
+    casefold = planning._casefolded
 
     def counting(path):
         looked_at.append(path)
         return casefold(path)
 
-    monkeypatch.setattr(module, "_casefolded", counting)
+    monkeypatch.setattr(planning, "_casefolded", counting)
     wanted = [(Path(f"{n}/photo.jpg"), Path("photo.jpg")) for n in range(500)]
-    assert len(set(module._without_collisions(wanted))) == 500
+    assert len(set(planning._without_collisions(wanted))) == 500
     assert len(looked_at) < 2000
 
 

@@ -17,13 +17,8 @@ from isr_pipeline.imaging.decode import (
     open_image,
 )
 from isr_pipeline.imaging.resampling import resize_bicubic
-from isr_pipeline.inference.batch import (
-    MAXIMUM_MEGAPIXELS,
-    check_room,
-    in_the_way,
-    read_whole,
-    shown,
-)
+from isr_pipeline.inference.batch import MAXIMUM_MEGAPIXELS, check_room, read_whole
+from isr_pipeline.inference.plan import in_the_way, shown
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.storage.atomic import replace_file
 

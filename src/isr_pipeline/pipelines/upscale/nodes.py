@@ -6,14 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.batch import (
-    FAILED,
-    Task,
-    mark_results,
-    plan,
-    shown,
-    upscale_files,
-)
+from isr_pipeline.inference.batch import FAILED, upscale_files
+from isr_pipeline.inference.plan import Task, mark_results, plan, shown
 from isr_pipeline.inference.upscaler import Upscaler
 from isr_pipeline.pipelines.upscale.parameters import UpscaleParameters
 
