@@ -9,14 +9,13 @@ from kedro.io import DatasetError
 from pydantic import ValidationError
 
 from conftest import PROJECT
+from isr_pipeline.before_run import PARTS_OF_PIPELINES, check_that_settings_are_read
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.hooks import (
-    PARTS_OF_PIPELINES,
-    _check_that_settings_are_read,
-    _remember_options,
-    _with_options,
+from isr_pipeline.messages import (
     one_line_for_people,
+    remember_options,
+    with_options,
     wrong_parameters,
 )
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
@@ -119,7 +118,7 @@ def test_what_this_run_does_not_read_is_refused(given, pipeline, words):
     own.check_parameters(parameters_of_nodes())  # reads the catalog
     refused = pytest.raises(ProjectError, match=words) if words else nullcontext()
     with refused:
-        _check_that_settings_are_read(own, pipelines[pipeline])
+        check_that_settings_are_read(own, pipelines[pipeline])
 
 
 @pytest.mark.parametrize(
@@ -157,11 +156,11 @@ def test_commands_in_errors_are_for_the_environment_of_the_run(capsys):
         ("photos", {}, " --env=photos --params=photos=<folder>"),
         ("photos", {"photos": "my own"}, " --env=photos '--params=photos=my own'"),
     ):
-        _remember_options({"env": environment}, loader(environment, **given))
+        remember_options({"env": environment}, loader(environment, **given))
         expected = f"Error: old tiles: run kedro run --pipelines=tile,train{options} first\n"
         assert one_line(capsys, fail) == expected
-    _remember_options({}, loader())
-    assert _with_options("kedro run --pipelines=upscale --params=a") == (
+    remember_options({}, loader())
+    assert with_options("kedro run --pipelines=upscale --params=a") == (
         "kedro run --pipelines=upscale --params=a"
     )
 

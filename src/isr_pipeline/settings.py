@@ -10,7 +10,8 @@ from isr_pipeline.configuration import ConfigLoader
 
 tracking.configure_environment()
 with warnings.catch_warnings(record=True):  # MLflow warns of its own code while it is imported
-    from isr_pipeline.hooks import ProjectHooks, TrackingHooks, one_line_for_people
+    from isr_pipeline.hooks import ProjectHooks, TrackingHooks
+    from isr_pipeline.messages import one_line_for_people
 
 sys.excepthook = one_line_for_people
 # Both spellings are supported here; the notice is for those who write pipelines, not who run them.
