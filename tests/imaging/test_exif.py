@@ -1,8 +1,10 @@
 import struct
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from isr_pipeline.imaging.encode import turned
 from isr_pipeline.imaging.exif import (
     EXIF_POINTER,
     ExifError,
@@ -11,8 +13,10 @@ from isr_pipeline.imaging.exif import (
     exif_bytes,
     orientation_of,
     read_directory,
+    turned_upright,
     with_size,
 )
+from isr_pipeline.imaging.files import Extras
 
 
 def camera_exif(order="II", orientation=6, width=40, height=30) -> bytes:
@@ -52,8 +56,38 @@ def test_the_orientation_is_changed_only_when_asked():
     data = camera_exif()
     assert orientation_of(data) == 6
     assert orientation_of(with_size(data, 8, 8)) == 6
-    assert orientation_of(with_size(data, 8, 8, orientation=1)) == 1
+    assert orientation_of(turned_upright(data, 8, 8)) == 1
     assert orientation_of(None) == 1
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_subject_stays_where_it_is_in_the_picture(order, orientation):
+    exif = Image.Exif()
+    exif.endian = "<" if order == "II" else ">"
+    exif[0x0112] = orientation
+    exif.get_ifd(0x8769).update({0xA002: 80, 0xA003: 40, 0x9214: (10, 5, 8, 4), 0xA214: (10, 5)})
+    stored = np.zeros((40, 80, 1), np.uint8)
+    stored[5, 10] = 1
+    extras = Extras(exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    samples, extras = turned(stored, extras)
+    ((y, x),) = np.argwhere(samples[..., 0])
+    taken = read_by_pillow(extras.exif).get_ifd(0x8769)
+    assert taken[0xA214] == (x, y)
+    assert taken[0x9214] == (x, y, *((8, 4) if orientation < 5 else (4, 8)))
+    height, width = samples.shape[:2]
+    larger = read_by_pillow(with_size(extras.exif, 3 * width, 3 * height)).get_ifd(0x8769)
+    assert (larger[0xA002], larger[0xA214]) == (3 * width, (3 * x, 3 * y))
+
+
+def test_data_without_a_place_for_a_second_directory_are_turned_too():
+    entries = struct.pack("<HHHLHH", 1, 0x0112, 3, 1, 6, 0)
+    ending = b"II*\0\10\0\0\0" + entries
+    assert orientation_of(turned_upright(ending, 8, 8)) == 1
+    text = struct.pack("<HHHLL", 2, 0x010E, 2, 8, 34) + entries[2:] + b"ABCDEFG\0"
+    turned_text = turned_upright(b"II*\0\10\0\0\0" + text, 8, 8)
+    assert turned_text.endswith(b"ABCDEFG\0")
+    assert orientation_of(turned_text) == 1
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])

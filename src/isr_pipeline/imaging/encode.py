@@ -38,6 +38,7 @@ from isr_pipeline.imaging.exif import (
     exif_bytes,
     orientation_of,
     read_directory,
+    turned_upright,
     with_size,
     within,
 )
@@ -296,7 +297,7 @@ def turned(samples: Samples, extras: Extras) -> tuple[Samples, Extras]:
     height, width = samples.shape[:2]
     dpi = extras.dpi[::-1] if extras.dpi and orientation >= 5 else extras.dpi
     aspect = extras.aspect[::-1] if extras.aspect and orientation >= 5 else extras.aspect
-    exif = with_size(extras.exif, width, height, orientation=1)
+    exif = turned_upright(extras.exif, width, height)
     xmp = extras.xmp
     if xmp is not None:
         xmp = re.sub(rb"(tiff:Orientation\W{1,3})[2-8]", rb"\g<1>1", xmp)

@@ -6,7 +6,7 @@ is lost that this program has not heard of.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
@@ -16,9 +16,9 @@ ICC_PROFILE, XMP, IPTC = 0x8773, 0x02BC, 0x83BB
 EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER = 0x8769, 0x8825, 0xA005
 POINTERS = (EXIF_POINTER, GPS_POINTER, INTEROPERABILITY_POINTER)
 WIDTHS, HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-SUBJECTS = (0x9214, 0xA214)
-"""EXIF's tags of where in the picture its subject is, in pixels."""
 """Where a picture's size is noted: in the first directory and in EXIF's own."""
+SUBJECTS = (0x9214, 0xA214)
+"""EXIF's tags of where in the picture its subject is, in pixels: x, y, and its extent."""
 
 DESCRIPTIVE = frozenset(
     {0x010D, 0x010E, 0x010F, 0x0110, ORIENTATION, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C}
@@ -225,35 +225,72 @@ def within(exif: bytes, room: int) -> bytes | None:
     return None
 
 
-def with_size(exif: bytes, width: int, height: int, orientation: int | None = None) -> bytes:
-    """EXIF data with its notes of the picture's size (and orientation) corrected in place.
+def with_size(exif: bytes, width: int, height: int) -> bytes:
+    """EXIF data of a picture that was enlarged: its size and its subject's place corrected.
 
-    With the size the subject's place grows. A new orientation leaves the thumbnail out, which would
-    not be turned. Nothing moves, so that a camera maker's own notes, which hold offsets, stay
-    readable.
+    Nothing moves, so that a camera maker's own notes, which hold offsets, stay readable.
+    """
+
+    def grow(place: list[int], former_width: int) -> list[int]:
+        exact = former_width and width % former_width == 0
+        return [value * (width // former_width) for value in place] if exact else place
+
+    return _corrected(
+        exif, {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}, grow
+    )
+
+
+def turned_upright(exif: bytes, width: int, height: int) -> bytes:
+    """EXIF data of a picture whose samples were turned as they are to be shown.
+
+    Its orientation, size and subject's place are corrected in place; the thumbnail, which was not
+    turned, is left out.
+
+    Args:
+        exif: of the picture as it was stored.
+        width: of the turned one.
+        height: of the turned one.
+    """
+    orientation = orientation_of(exif)
+
+    def turn(place: list[int], _: int) -> list[int]:
+        x, y, *extent = place
+        if orientation >= 5:
+            x, y, extent = y, x, extent[::-1]
+        if orientation in (3, 4, 7, 8):
+            y = height - 1 - y
+        if orientation in (2, 3, 6, 7):
+            x = width - 1 - x
+        return [x, y, *extent]
+
+    sizes = {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}
+    return _without_thumbnail(_corrected(exif, {**sizes, ORIENTATION: 1}, turn))
+
+
+def _corrected(
+    exif: bytes, changes: dict[int, int], place: Callable[[list[int], int], list[int]]
+) -> bytes:
+    """EXIF data with other numbers in it.
+
+    Args:
+        exif: the data; what is damaged stays as it is.
+        changes: numbers by tag.
+        place: makes a place in the new picture of one in the former, whose width it is given, or 0.
     """
     try:
         order, directory = byte_order(exif), read_directory(exif)
     except ExifError:
         return exif
-    changes = {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}
-    if orientation is not None:
-        changes[ORIENTATION] = orientation
     result = bytearray(exif)
-    if orientation is not None:
-        (first,) = struct.unpack_from(order + "L", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, first)
-        struct.pack_into(order + "L", result, first + 2 + 12 * count, 0)  # no second directory
 
     def correct(directory: Directory) -> None:
-        growth = _growth(directory.get(WIDTHS[1]), order, width)
         for tag, found in directory.items():
             if found.below is not None:
                 correct(found.below)
-            elif tag in SUBJECTS and found.kind == SHORT:
+            elif tag in SUBJECTS and found.kind == SHORT and 4 <= len(found.data) <= 8:
                 kind = f"{order}{len(found.data) // 2}H"
-                values = [value * growth for value in struct.unpack(kind, found.data)]
-                if all(value < 1 << 16 for value in values):
+                values = place(list(struct.unpack(kind, found.data)), _width(directory, order))
+                if all(0 <= value < 1 << 16 for value in values):
                     struct.pack_into(kind, result, found.place, *values)
             elif tag in changes and found.kind in (BYTE, SHORT, LONG) and len(found.data) <= 4:
                 value = changes[tag]
@@ -266,9 +303,24 @@ def with_size(exif: bytes, width: int, height: int, orientation: int | None = No
     return bytes(result)
 
 
-def _growth(former_width: Entry | None, order: str, width: int) -> int:
-    """How many times as wide a picture has become, by what it said of its width; 1 if unknown."""
-    if former_width is None or former_width.kind not in (SHORT, LONG):
-        return 1
-    former = int.from_bytes(former_width.data, "little" if order == "<" else "big")
-    return width // former if former and width % former == 0 else 1
+def _width(directory: Directory, order: str) -> int:
+    """The width that EXIF says the picture has; 0 if it says none."""
+    found = directory.get(WIDTHS[1])
+    if found is None or found.kind not in (SHORT, LONG):
+        return 0
+    return int.from_bytes(found.data, "little" if order == "<" else "big")
+
+
+def _without_thumbnail(exif: bytes) -> bytes:
+    """EXIF data without its second directory, whose place stands behind the first one's entries."""
+    try:
+        order, directory = byte_order(exif), read_directory(exif)
+    except ExifError:
+        return exif
+    (first,) = struct.unpack_from(order + "L", exif, 4)
+    (count,) = struct.unpack_from(order + "H", exif, first)
+    end = first + 2 + 12 * count
+    values = [range(e.place, e.place + len(e.data)) for e in directory.values() if len(e.data) > 4]
+    if len(exif) < end + 4 or any(v.start < end + 4 and end < v.stop for v in values):
+        return exif  # some writers leave that out
+    return exif[:end] + bytes(4) + exif[end + 4 :]
