@@ -128,6 +128,7 @@ def test_what_this_run_does_not_read_is_refused(given, pipeline, words):
             {"parameters_x.yml": "train:\n\tepochs: 3"},
             r"/parameters_x\.yml line 2, column 1: found",
         ),
+        ({"parameters_x.yml": "a: \a"}, r"/parameters_x\.yml: unacceptable character #x0007"),
         (
             {"parameters_x.yml": "a: 1\na: 2"},
             r"/parameters_x\.yml line 2, column 1: found dup.* a$",
@@ -159,10 +160,10 @@ def test_commands_in_errors_are_for_the_environment_of_the_run(capsys):
         remember_options({"env": environment}, loader(environment, **given))
         expected = f"Error: old tiles: run kedro run --pipelines=tile,train{options} first\n"
         assert one_line(capsys, fail) == expected
+    remember_options({"env": "test"}, loader("test"))
+    whole = "kedro run --pipelines=tile,train --params=a"
+    assert with_options(whole) == whole
     remember_options({}, loader())
-    assert with_options("kedro run --pipelines=upscale --params=a") == (
-        "kedro run --pipelines=upscale --params=a"
-    )
 
 
 def one_line(capsys, function):

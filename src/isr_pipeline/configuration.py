@@ -48,7 +48,7 @@ class ConfigLoader(OmegaConfigLoader):
     def __getitem__(self, key: str) -> Any:
         try:
             return super().__getitem__(key)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ProjectError(self._what_is_no_yaml() or " ".join(str(error).split())) from None
         except ValueError as error:
             if "Duplicate keys" not in str(error):
@@ -67,6 +67,8 @@ class ConfigLoader(OmegaConfigLoader):
                     mark = error.problem_mark
                     place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
                     return f"{path}{place}: {error.problem}"
+                except (yaml.YAMLError, UnicodeDecodeError) as error:
+                    return f"{path}: {' '.join(str(error).split())}"
         return ""
 
     def check_parameters(self, of_nodes: set[str]) -> None:

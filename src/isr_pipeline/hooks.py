@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import textwrap
 from contextlib import ExitStack, suppress
@@ -91,6 +92,7 @@ class TrackingHooks(MlflowHook):
         remember_options(run_params, loader)
         # Before a run is opened: a run that cannot start is not worth recording.
         given = check_run(loader, run_params, pipeline, catalog)
+        is_named = self._is_named()
         try:
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
@@ -102,15 +104,17 @@ class TrackingHooks(MlflowHook):
         read = {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in given.items()}
         tracking.log_parameters(read)
         tags = {"environment": str(run_params.get("env") or "base")}
-        if "train" in read and "tune" not in read and self._names_runs(loader):
+        if "train" in read and "tune" not in read and not is_named:
             network = read["train"]["network"]["name"]
             tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
         tracking.log_tags(tags)
 
-    def _names_runs(self, loader: ConfigLoader) -> bool:
-        """Whether the open run is called after the pipelines, not by a person."""
-        configured = (loader["mlflow"].get("tracking") or {}).get("run") or {}
-        return not (self._already_active_mlflow or configured.get("name") or configured.get("id"))
+    def _is_named(self) -> bool:
+        """Whether the run that is about to be opened, or is open, has a name that somebody gave."""
+        if self._already_active_mlflow or os.environ.get("MLFLOW_RUN_ID"):
+            return True
+        config = getattr(self, "mlflow_config", None)  # none where the server is away
+        return config is not None and bool(config.tracking.run.name or config.tracking.run.id)
 
     @hook_impl
     def before_node_run(

@@ -40,7 +40,7 @@ def remember_options(run_params: dict[str, Any], loader: ConfigLoader) -> None:
 def with_options(text: str) -> str:
     """A text whose commands have the options that this run has."""
     return re.sub(
-        r"(kedro run --pipelines=[\w,]+)\b(?! --)", lambda m: m[1] + "".join(_options), text
+        r"(kedro run --pipelines=[\w,]+)(?![\w,]| --)", lambda m: m[1] + "".join(_options), text
     )
 
 

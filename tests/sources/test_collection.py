@@ -148,7 +148,7 @@ def test_an_ingested_file_is_decoded_while_it_is_the_same(collection):
     pixels = collection.picture("a/b.jpg", sha256)
     np.testing.assert_array_equal(pixels, decode_picture(PICTURE).pixels)
     path = collection.root / "a" / "b.jpg"
-    again = r"since it was ingested: run kedro run --pipelines=ingest,pair again"
+    again = r"since it was ingested: run kedro run --pipelines=ingest,pair,tile again"
     for other in (PICTURE + b"x", b"", b"no picture"):
         path.write_bytes(other)
         with pytest.raises(ProjectError, match=rf"a/b\.jpg has changed {again}"):

@@ -76,8 +76,10 @@ def test_an_error_in_the_thread_reaches_the_training(world, train_tiles, monkeyp
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(source, "batch", fail)
+    batches = source.batches()
     with pytest.raises(OSError, match="the disk is gone"):
-        next(source.batches())
+        next(batches)
+    batches.close()
 
 
 def test_tiles_of_a_picture_that_is_not_stored_are_refused_at_once(world, train_tiles):

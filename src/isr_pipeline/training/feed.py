@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -169,10 +170,11 @@ class Batches:
     """
 
     def __init__(self, make: Callable[[int], Batch], first: int, ahead: int) -> None:
-        self._make, self._next = make, first
         self._made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
         self._closed = threading.Event()
-        self._maker = threading.Thread(target=self._make_all, name="tile feed", daemon=True)
+        weakref.finalize(self, self._closed.set)  # the thread knows nothing of this object
+        parts = (make, first, self._made, self._closed)
+        self._maker = threading.Thread(target=_make_all, args=parts, name="tile feed", daemon=True)
         self._maker.start()
 
     def __iter__(self) -> Iterator[Batch]:
@@ -194,22 +196,25 @@ class Batches:
         self._closed.set()
         self._maker.join()  # Python kills what still runs when it ends, amidst NumPy's work
 
-    def _make_all(self) -> None:
-        while not self._closed.is_set():
-            try:
-                item: Batch | BaseException = self._make(self._next)
-            except BaseException as error:  # handed over to whoever asks for the batch
-                item = error
-            self._put(item)
-            self._next += 1
 
-    def _put(self, item: Batch | BaseException) -> None:
-        while not self._closed.is_set():
+def _make_all(
+    make: Callable[[int], Batch],
+    number: int,
+    made: "queue.Queue[Batch | BaseException]",
+    closed: threading.Event,
+) -> None:
+    while not closed.is_set():
+        try:
+            item: Batch | BaseException = make(number)
+        except BaseException as error:  # handed over to whoever asks for the batch
+            item = error
+        while not closed.is_set():
             try:
-                self._made.put(item, timeout=0.1)
+                made.put(item, timeout=0.1)
                 break
             except queue.Full:
                 continue
+        number += 1
 
 
 def readers_by_scale(

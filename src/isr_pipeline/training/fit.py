@@ -425,7 +425,8 @@ def _resume(
     done = int(state["epochs"])
     logger.info("Resuming the interrupted training after epoch %d", done)
     is_over = minutes is not None and minutes_spent(state["rows"]) > minutes
-    return done, state["ended"] or (TIME_LIMIT if is_over else None)
+    ended = EARLY_STOPPING if state["ended"] is True else state["ended"]  # as it was once written
+    return done, ended or (TIME_LIMIT if is_over else None)
 
 
 def _work_digest(

@@ -6,7 +6,8 @@ from PIL import Image
 
 from conftest import made_photograph, shared_pictures
 from isr_pipeline.pipelines.ingest import copies
-from isr_pipeline.pipelines.ingest.copies import find_copies, thumbnail
+from isr_pipeline.pipelines.ingest.copies import Thumbnail, find_copies
+from isr_pipeline.pipelines.ingest.nodes import _mark_copies
 
 
 def copy_of(pixels, width=None, **options):
@@ -18,9 +19,9 @@ def copy_of(pixels, width=None, **options):
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def found(pictures):
-    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
-    return find_copies([thumbnail(picture) for picture in pictures], sizes)
+def found(pictures, first=None):
+    thumbnails = [Thumbnail.of(picture) for picture in pictures]
+    return find_copies(thumbnails, first or [False] * len(pictures))
 
 
 @pytest.mark.parametrize("block", [1, 1024])
@@ -28,13 +29,46 @@ def test_copies_are_those_of_the_largest_of_them(block, monkeypatch):
     monkeypatch.setattr(copies, "BLOCK", block)
     one, other = (made_photograph(200, 300, seed=seed) for seed in (1, 2))
     pictures = [
-        copy_of(one, 100, format="JPEG", quality=40),
+        copy_of(one, 150, format="JPEG", quality=80),
         other,
         one,
         copy_of(other, format="WEBP", quality=50),
-        copy_of(one, 150, format="PNG"),
+        copy_of(one, 200, format="PNG"),
     ]
     assert found(pictures) == {0: 2, 4: 2, 3: 1}
+    small = [number == 0 for number in range(len(pictures))]
+    assert found(pictures, small) == {2: 0, 4: 0, 3: 1}
+
+
+def page(seed):
+    """A page of words of light and dark, as alike from afar as pages are."""
+    generator = np.random.default_rng(seed)
+    words = np.repeat(generator.random((100, 60)) < 0.4, 6, axis=1) * 200
+    lines = np.zeros((900, 360), np.uint8)
+    for row in range(4):
+        lines[row::9] = words
+    return np.repeat(240 - lines[..., None], 3, axis=2)
+
+
+def grain(seed):
+    """Noise under one and the same light."""
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    light = 200 * np.exp(-(x**2) - y**2)[..., None]
+    noise = np.random.default_rng(seed).normal(0, 25, (300, 400, 1))
+    return np.clip(light + noise, 0, 255).astype(np.uint8).repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("made", [page, grain])
+def test_pictures_that_are_alike_from_afar_are_no_copies(made):
+    pictures = [made(seed) for seed in range(6)]
+    assert found(pictures) == {}
+    copies_of_them = [copy_of(picture, format="JPEG", quality=75) for picture in pictures]
+    assert found(pictures + copies_of_them) == {6 + number: number for number in range(6)}
+
+
+def test_recoloured_pictures_are_no_copies():
+    picture = made_photograph(200, 300, seed=1)
+    assert found([picture, picture[..., ::-1]]) == {}
 
 
 def test_different_pictures_are_no_copies():
@@ -71,3 +105,17 @@ def test_real_photographs_copies_are_found_and_nothing_else():
     wrong = [copy for copy, original in copies_found.items() if expected.get(copy) != original]
     assert not wrong
     assert len(copies_found) > 0.98 * len(expected)
+
+
+def test_an_original_with_low_resolution_files_stays_before_a_larger_copy():
+    small = made_photograph(200, 300, seed=1)
+    large = copy_of(small, 600, format="PNG")
+    rows = [
+        {"photograph": "1", "scale": 1, "path": "1.jpg", "thumbnail": Thumbnail.of(small)},
+        {"photograph": "1", "scale": 2, "path": "1_2.jpg"},
+        {"photograph": "2", "scale": 1, "path": "2.jpg", "thumbnail": Thumbnail.of(large)},
+    ]
+    rows = [{**row, "status": "ok"} for row in rows]
+    _mark_copies(rows)
+    assert [row["status"] for row in rows] == ["ok", "ok", "duplicate"]
+    assert rows[2]["reason"] == "shows the same as 1.jpg"

@@ -81,10 +81,15 @@ def test_a_set_that_was_trained_further_tells_what_came_before(tmp_path, monkeyp
 
 def test_what_a_training_says_of_itself_stands_in_the_card(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    command = "kedro run '--params=photos=/home/me/my photos,train.epochs=3'"
+    command = "kedro run '--params=photos=/home/me/my photos,train.epochs=3' --pipelines=a,b"
     first = {**FACTS, "command": command, "digest": "1" * 64}
     training = packed(facts=first)[1].facts["training"]
-    assert training["command"] == "kedro run '--params=photos=<folder>,train.epochs=3'"
+    assert training["command"] == (
+        "kedro run --params=photos=<folder>,train.epochs=3 --pipelines=a,b"
+    )
+    own = "kedro run --params recipe=x,weights_folder=/home/me --env=weights 'a b'"
+    training = packed(facts={**first, "command": own})[1].facts["training"]
+    assert training["command"] == own.replace("/home/me", "<folder>")
     assert "started_from" not in training
     own = "subpixel-tiny_bicubic_x2"
     with pytest.raises(ProjectError, match=f"began with random weights, and ship.start is {own}"):
@@ -112,6 +117,11 @@ def test_pairs_of_another_recipe_are_not_shipped(changes, words):
     check_recipe(PAIRS, PAIR)
     with pytest.raises(ProjectError, match=words):
         check_recipe(PAIRS.assign(**changes), PAIR)
+
+
+def test_a_network_of_another_recipe_is_not_shipped():
+    with pytest.raises(ProjectError, match=r"for realistic pictures at scales \[2\], the recipe"):
+        packed(facts={**FACTS, "degradation": "realistic"})
 
 
 def test_what_could_not_be_shipped_is_not_trained_for_it(monkeypatch):

@@ -1,12 +1,13 @@
 """Photographs that show the same thing: saved again in another format, quality or size.
 
 Copies of one photograph in two splits would let a network be tested on what it has seen. They are
-found by thumbnails of 16x16 means, which neither compression nor resizing changes by much: between
-different photographs they differ several times as much as is allowed here. Cropped, turned and
-recoloured copies are not found.
+looked for by the means of 16x16 cells, which neither compression nor resizing changes by much, and
+confirmed by what 64x64 cells hold beyond those: pages of text, grain and the like may be equal in
+the one and are not in the other. Cropped, turned and recoloured copies are not found.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,67 +15,115 @@ from numpy.typing import NDArray
 
 from isr_pipeline.imaging.arrays import Picture
 
-SIDE = 16
+COARSE, FINE = 16, 64
+"""Cells a side."""
 DISTANCE = 2.5
-"""Grey levels, root mean square, that thumbnails of copies differ by at most."""
+"""Grey levels, root mean square, by which the coarse means of copies differ at most."""
 CONTRAST = 0.1
-"""The same, as a share of the thumbnail's own standard deviation."""
+"""The same, as a share of their own standard deviation."""
+CORRELATION = 0.93
+"""Of what the fine means hold beyond the coarse ones, at least."""
+COLOUR = 8
+"""As `DISTANCE`, of the coarse means of each colour, which compression changes by more."""
 ASPECT = 0.03
 """Relative difference of their ratios of width to height, at most."""
 BLOCK = 1024
 
-Thumbnail = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """What is kept of a photograph to find its copies by.
+
+    Attributes:
+        size: its width and height.
+        coarse: `(256, 3)` means of 16x16 cells of each colour, in grey levels.
+        fine: `(64, 64)` means of the grey, in grey levels.
+    """
+
+    size: tuple[int, int]
+    coarse: NDArray[np.float32]
+    fine: NDArray[np.float16]
+
+    @classmethod
+    def of(cls, pixels: Picture) -> "Thumbnail":
+        """That of `(height, width, 3)`, uint8."""
+        size = (pixels.shape[1], pixels.shape[0])
+        # In two steps: the first, which sees all pixels, takes no memory for fractions of levels.
+        some = tuple(min(side, 8 * FINE) for side in size)
+        cells = cv2.resize(pixels, some, interpolation=cv2.INTER_AREA).astype(np.float32)
+        cells = cv2.resize(cells, (FINE, FINE), interpolation=cv2.INTER_AREA)
+        coarse = _blocks(cells).mean(axis=(1, 3))
+        return cls(size, coarse.reshape(-1, 3), cells.mean(axis=2).astype(np.float16))
+
+    @property
+    def pixels(self) -> int:
+        """How many the photograph has."""
+        return self.size[0] * self.size[1]
+
+    def shows_the_same(self, other: "Thumbnail") -> bool:
+        """Whether colours and details agree, of two whose coarse means of grey do."""
+        if float(((self.coarse - other.coarse) ** 2).mean()) > COLOUR**2:
+            return False
+        one, two = self._detail(), other._detail()
+        strength = float(np.sqrt((one**2).sum() * (two**2).sum()))
+        if strength == 0:
+            return np.array_equal(one, two)
+        return float((one * two).sum()) / strength >= CORRELATION
+
+    def _detail(self) -> NDArray[np.float32]:
+        fine = self.fine.astype(np.float32)[..., None]
+        blocks = _blocks(fine)
+        return blocks - blocks.mean(axis=(1, 3), keepdims=True)
 
 
-def thumbnail(pixels: Picture) -> Thumbnail:
-    """Mean grey of each of 16x16 cells of a picture, row by row, in grey levels."""
-    small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return small.mean(axis=2, dtype=np.float32).ravel()
+def _blocks(fine: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(coarse, 4, coarse, 4, channel)` views of the fine cells of each coarse one."""
+    side = FINE // COARSE
+    return fine.reshape(COARSE, side, COARSE, side, -1)
 
 
-def find_copies(
-    thumbnails: Sequence[Thumbnail], sizes: Sequence[tuple[int, int]]
-) -> dict[int, int]:
+def find_copies(thumbnails: Sequence[Thumbnail], first: Sequence[bool]) -> dict[int, int]:
     """Which photographs are copies of which.
 
     Args:
-        thumbnails: see `thumbnail`.
-        sizes: width and height of each photograph.
+        thumbnails: of the photographs.
+        first: which of them go before others that show the same, whatever their size.
 
     Returns:
         For each copy the photograph that it is a copy of: of those that show the same, the one with
         the most pixels, or the first of several.
     """
     neighbours: dict[int, list[int]] = {}
-    for one, other in _alike(thumbnails, sizes):
-        neighbours.setdefault(one, []).append(other)
-        neighbours.setdefault(other, []).append(one)
+    for one, other in _alike(thumbnails):
+        if thumbnails[one].shows_the_same(thumbnails[other]):
+            neighbours.setdefault(one, []).append(other)
+            neighbours.setdefault(other, []).append(one)
     copies: dict[int, int] = {}
-    for number in sorted(neighbours, key=lambda n: (-sizes[n][0] * sizes[n][1], n)):
-        originals = [other for other in sorted(neighbours[number]) if other not in copies]
-        for other in originals if number not in copies else ():
-            copies[other] = number
+    for number in sorted(neighbours, key=lambda n: (not first[n], -thumbnails[n].pixels, n)):
+        if number not in copies:
+            copies |= {other: number for other in neighbours[number] if other not in copies}
     return copies
 
 
-def _alike(
-    thumbnails: Sequence[Thumbnail], sizes: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    """Pairs of photographs whose thumbnails are close."""
+def _alike(thumbnails: Sequence[Thumbnail]) -> Iterator[tuple[int, int]]:
+    """Pairs of photographs whose coarse means are close."""
     if not thumbnails:
         return
-    means = np.array([values.mean() for values in thumbnails])
-    order = np.argsort(means, kind="stable")  # those with distant means need not be compared
-    values = np.stack([thumbnails[n] for n in order]).astype(np.float64) - 128
-    means, contrast, squares = means[order], values.std(axis=1), (values**2).sum(axis=1)
-    aspect = np.array([sizes[n][0] / sizes[n][1] for n in order])
-    for first in range(0, len(order), BLOCK):
-        block = slice(first, first + BLOCK)
+    coarse = np.stack([t.coarse.mean(axis=1) for t in thumbnails])
+    order = np.argsort(coarse.mean(axis=1), kind="stable")  # distant means need not be compared
+    coarse = coarse[order]
+    means, contrast = coarse.mean(axis=1), coarse.std(axis=1)
+    values = coarse - np.float32(128)
+    squares = (values**2).sum(axis=1, dtype=np.float64)
+    aspect = np.array([thumbnails[n].size[0] / thumbnails[n].size[1] for n in order])
+    for start in range(0, len(order), BLOCK):
+        block = slice(start, start + BLOCK)
         last = int(np.searchsorted(means, means[block][-1] + DISTANCE, side="right"))
-        others = slice(first, last)
-        square = squares[block, None] + squares[others] - 2 * values[block] @ values[others].T
-        distance = np.sqrt(np.maximum(square, 0) / SIDE**2)
+        others = slice(start, last)
+        products = values[block].astype(np.float64) @ values[others].T.astype(np.float64)
+        square = squares[block, None] + squares[others] - 2 * products
+        distance = np.sqrt(np.maximum(square, 0) / coarse.shape[1])
         limit = np.minimum(DISTANCE, CONTRAST * np.minimum(contrast[block, None], contrast[others]))
         close = (distance <= limit) & (np.abs(aspect[block, None] / aspect[others] - 1) <= ASPECT)
         for row, column in np.argwhere(np.triu(close, 1)):
-            yield int(order[first + row]), int(order[first + column])
+            yield int(order[start + row]), int(order[start + column])

@@ -12,7 +12,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import BYTES_A_PIXEL, UnusablePictureError, decode_picture
 from isr_pipeline.memory import MemoryGate, work_budget
-from isr_pipeline.pipelines.ingest.copies import find_copies, thumbnail
+from isr_pipeline.pipelines.ingest.copies import Thumbnail, find_copies
 from isr_pipeline.pipelines.ingest.parameters import IngestParameters
 from isr_pipeline.progress import map_in_order
 from isr_pipeline.sources.collection import PhotoCollection, SourceError
@@ -137,7 +137,7 @@ def _describe_file(
         pixels_sha256=_pixels_sha256(picture.pixels),
     )
     if scale == 1:
-        row["thumbnail"] = thumbnail(picture.pixels)
+        row["thumbnail"] = Thumbnail.of(picture.pixels)
     if scale == 1 and min(height, width) < parameters.minimum_side:
         reason = f"{width}x{height}: the shorter side is under {parameters.minimum_side} pixels"
         return {**row, "status": "too_small", "reason": reason}
@@ -162,9 +162,13 @@ def _mark_duplicates(rows: list[dict[str, Any]]) -> None:
 
 
 def _mark_copies(rows: list[dict[str, Any]]) -> None:
-    """Let only the largest of several originals that show the same stay usable."""
+    """Let only the largest of several originals that show the same stay usable.
+
+    Of those with low-resolution files, if there are any: else these would have no original.
+    """
     usable = [row for row in rows if row["scale"] == 1 and row["status"] == USABLE]
-    sizes = [(row["width"], row["height"]) for row in usable]
-    for copy, original in find_copies([row["thumbnail"] for row in usable], sizes).items():
+    paired = {row["photograph"] for row in rows if row["scale"] != 1 and row["status"] == USABLE}
+    first = [row["photograph"] in paired for row in usable]
+    for copy, original in find_copies([row["thumbnail"] for row in usable], first).items():
         reason = f"shows the same as {usable[original]['path']}"
         usable[copy].update(status="duplicate", reason=reason)

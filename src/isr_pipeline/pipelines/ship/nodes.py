@@ -1,14 +1,16 @@
 """Shipping: a trained network becomes a set of weights that comes with the package."""
 
 import re
+import shlex
 from typing import Any
 
 import pandas as pd
 
 from isr_pipeline import weights
+from isr_pipeline.configuration import FOLDERS
 from isr_pipeline.datasets.weights import WeightSet
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.networks import Network
+from isr_pipeline.networks import Network, scales_of
 from isr_pipeline.pipelines.pair.parameters import PairParameters
 from isr_pipeline.pipelines.ship.parameters import ShipParameters
 
@@ -33,8 +35,15 @@ def _start(training_facts: dict[str, Any], parameters: ShipParameters) -> str | 
 
 
 def _without_folder(command: str) -> str:
-    """A command that names nobody's folder of photographs."""
-    return re.sub(r"(\b(?:photos|unsplash)=)[^,'\"]+", r"\1<folder>", command)
+    """A command that names nobody's folders."""
+    names = "|".join(FOLDERS)
+    words = [
+        re.sub(rf"((?:=|,|^)(?:{names})=)[^,]+", r"\1<folder>", word)
+        for word in shlex.split(command)
+    ]
+    return " ".join(
+        word if "<folder>" in word and " " not in word else shlex.quote(word) for word in words
+    )
 
 
 def check_recipe(pairs: pd.DataFrame, parameters: PairParameters) -> None:
@@ -52,7 +61,7 @@ def check_recipe(pairs: pd.DataFrame, parameters: PairParameters) -> None:
             there, asked = (", ".join(map(str, sorted(s))) for s in (set(usable[column]), wanted))
             raise ProjectError(
                 f"the pairs on disk are of another recipe (pair.{key} {there}, this one's is "
-                f"{asked}): add prepare to --pipelines"
+                f"{asked}): add prepare and train to --pipelines"
             )
 
 
@@ -74,6 +83,12 @@ def pack_weights(
             or the pairs are of another recipe.
     """
     check_recipe(pairs, pair)
+    made = training_facts.get("degradation"), scales_of(network)
+    if made != (pair.degradation, sorted(pair.scales)):
+        raise ProjectError(
+            f"the network is for {made[0]} pictures at scales {made[1]}, the recipe for "
+            f"{pair.degradation} at {sorted(pair.scales)}: add train to --pipelines"
+        )
     missing = [fact for fact in (*KNOWN, *STATED) if fact not in training_facts]
     if missing:
         raise ProjectError(
