@@ -27,13 +27,13 @@ def found(pictures, first=None):
 @pytest.mark.parametrize("block", [1, 1024])
 def test_copies_are_those_of_the_largest_of_them(block, monkeypatch):
     monkeypatch.setattr(copies, "BLOCK", block)
-    one, other = (made_photograph(200, 300, seed=seed) for seed in (1, 2))
+    one, other = (made_photograph(480, 720, seed=seed) for seed in (1, 2))
     pictures = [
-        copy_of(one, 150, format="JPEG", quality=80),
+        copy_of(one, 240, format="JPEG", quality=80),
         other,
         one,
         copy_of(other, format="WEBP", quality=50),
-        copy_of(one, 200, format="PNG"),
+        copy_of(one, 360, format="PNG"),
     ]
     assert found(pictures) == {0: 2, 4: 2, 3: 1}
     small = [number == 0 for number in range(len(pictures))]
@@ -77,13 +77,13 @@ def test_different_pictures_are_no_copies():
     assert found([*pictures, light, pictures[1][:, ::-1], pictures[2][:, :250]]) == {}
 
 
-def test_nearly_flat_pictures_are_compared_by_their_own_contrast():
+def test_pictures_without_details_are_no_copies():
     flat = np.full((100, 100, 3), 10, np.uint8)
     left, right = flat.copy(), flat.copy()
     left[:, :50] += 1
     right[:, 50:] += 1
     assert found([left, right]) == {}
-    assert found([left, np.repeat(np.repeat(left, 2, 0), 2, 1)]) == {0: 1}
+    assert found([left, np.repeat(np.repeat(left, 2, 0), 2, 1)]) == {}
 
 
 def test_no_photographs_have_no_copies():
@@ -108,8 +108,8 @@ def test_real_photographs_copies_are_found_and_nothing_else():
 
 
 def test_an_original_with_low_resolution_files_stays_before_a_larger_copy():
-    small = made_photograph(200, 300, seed=1)
-    large = copy_of(small, 600, format="PNG")
+    large = made_photograph(480, 720, seed=1)
+    small = copy_of(large, 360, format="PNG")
     rows = [
         {"photograph": "1", "scale": 1, "path": "1.jpg", "thumbnail": Thumbnail.of(small)},
         {"photograph": "1", "scale": 2, "path": "1_2.jpg"},

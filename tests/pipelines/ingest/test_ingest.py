@@ -74,9 +74,9 @@ def test_the_second_of_two_equal_pictures_is_a_duplicate_even_in_another_format(
 
 
 def test_a_smaller_copy_is_a_duplicate_of_the_photograph_whatever_it_is_called(folder):
-    large = Image.fromarray(made_photograph(240, 260, seed=5))
+    large = Image.fromarray(made_photograph(480, 520, seed=5))
     large.save(folder / "nested" / "z.png")
-    large.resize((130, 120), Image.Resampling.LANCZOS).save(folder / "a.jpg", quality=60)
+    large.resize((260, 240), Image.Resampling.LANCZOS).save(folder / "a.jpg", quality=80)
     large.rotate(180).save(folder / "turned.png")
     index = index_photographs(list_folder(folder), ingest_parameters())
     assert status_of(index, "a.jpg") == ("duplicate", "shows the same as nested/z.png")

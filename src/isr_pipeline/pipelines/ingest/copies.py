@@ -2,8 +2,9 @@
 
 Copies of one photograph in two splits would let a network be tested on what it has seen. They are
 looked for by the means of 16x16 cells, which neither compression nor resizing changes by much, and
-confirmed by what 64x64 cells hold beyond those: pages of text, grain and the like may be equal in
-the one and are not in the other. Cropped, turned and recoloured copies are not found.
+confirmed by the details of 64x64 cells: pages of text, grain and the like may be equal in the one
+and are not in the other. Cropped, turned and recoloured copies are not found, nor those of pictures
+without details.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ DISTANCE = 2.5
 CONTRAST = 0.1
 """The same, as a share of their own standard deviation."""
 CORRELATION = 0.93
-"""Of what the fine means hold beyond the coarse ones, at least."""
+"""Of how the fine means differ from those around them, at least."""
+FAINTEST = 0.3
+"""Grey levels, root mean square, of those differences: fainter ones tell nothing apart."""
 COLOUR = 8
 """As `DISTANCE`, of the coarse means of each colour, which compression changes by more."""
 ASPECT = 0.03
@@ -52,7 +55,8 @@ class Thumbnail:
         some = tuple(min(side, 8 * FINE) for side in size)
         cells = cv2.resize(pixels, some, interpolation=cv2.INTER_AREA).astype(np.float32)
         cells = cv2.resize(cells, (FINE, FINE), interpolation=cv2.INTER_AREA)
-        coarse = _blocks(cells).mean(axis=(1, 3))
+        side = FINE // COARSE
+        coarse = cells.reshape(COARSE, side, COARSE, side, 3).mean(axis=(1, 3))
         return cls(size, coarse.reshape(-1, 3), cells.mean(axis=2).astype(np.float16))
 
     @property
@@ -65,21 +69,14 @@ class Thumbnail:
         if float(((self.coarse - other.coarse) ** 2).mean()) > COLOUR**2:
             return False
         one, two = self._detail(), other._detail()
-        strength = float(np.sqrt((one**2).sum() * (two**2).sum()))
-        if strength == 0:
-            return np.array_equal(one, two)
-        return float((one * two).sum()) / strength >= CORRELATION
+        strengths = float(np.sqrt((one**2).mean())), float(np.sqrt((two**2).mean()))
+        if min(strengths) < FAINTEST:
+            return False
+        return float((one * two).mean()) / (strengths[0] * strengths[1]) >= CORRELATION
 
     def _detail(self) -> NDArray[np.float32]:
-        fine = self.fine.astype(np.float32)[..., None]
-        blocks = _blocks(fine)
-        return blocks - blocks.mean(axis=(1, 3), keepdims=True)
-
-
-def _blocks(fine: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`(coarse, 4, coarse, 4, channel)` views of the fine cells of each coarse one."""
-    side = FINE // COARSE
-    return fine.reshape(COARSE, side, COARSE, side, -1)
+        fine = self.fine.astype(np.float32)
+        return fine - cv2.blur(fine, (3, 3))
 
 
 def find_copies(thumbnails: Sequence[Thumbnail], first: Sequence[bool]) -> dict[int, int]:
