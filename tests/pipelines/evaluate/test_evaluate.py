@@ -62,7 +62,6 @@ def dead():
 def scores(world, fresh):
     return score_pictures(
         fresh,
-        FACTS,
         trained_on(world),
         world.pairs,
         world.pictures,
@@ -134,7 +133,7 @@ def test_the_summary_takes_means_of_pictures_and_gains_over_bicubic():
 def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog):
     parameters = evaluate_parameters()
     scores = score_pictures(
-        dead, FACTS, trained_on(world), world.pairs, world.pictures, world.photographs, parameters
+        dead, trained_on(world), world.pairs, world.pictures, world.photographs, parameters
     )
     assert "black everywhere" in caplog.text
     assert of(scores, NETWORK)["psnr_rgb"].isna().all()
@@ -149,7 +148,7 @@ def test_a_collapsed_network_gets_no_score_and_is_called_so(world, dead, caplog)
     assert comparison["note"].iloc[-1].startswith("collapsed")
     with pytest.raises(ProjectError, match="collapsed"):
         choose_champion(
-            dead, trained_on(world), scores, world.pairs, world.pictures, None, parameters
+            dead, FACTS, trained_on(world), scores, world.pairs, world.pictures, None, parameters
         )
 
 
@@ -193,9 +192,10 @@ def no_shipped_weights(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "none")
 
 
-def chosen(world, network, scores, champion, pairs=None, **changes):
+def chosen(world, network, scores, champion, pairs=None, facts=FACTS, **changes):
     return choose_champion(
         network,
+        facts,
         trained_on(world),
         scores,
         world.pairs if pairs is None else pairs,
@@ -211,6 +211,11 @@ def test_the_first_network_becomes_champion(world, fresh, scores):
     expected = of(scores, NETWORK).groupby("scale")["psnr_rgb"].mean()
     assert champion.record["score"] == pytest.approx(expected.mean())
     assert set(champion.record["psnr_rgb"]) == {"x2", "x4", "x6"}
+
+
+def test_no_title_is_won_on_pictures_of_another_degradation(world, fresh, scores):
+    with pytest.raises(ProjectError, match="trained for bicubic pictures and was scored on unspl"):
+        chosen(world, fresh, scores, None, facts={**FACTS, "degradation": "bicubic"})
 
 
 def test_the_packages_weights_are_scored_on_the_champions_pictures(
@@ -282,21 +287,7 @@ def test_test_pictures_that_were_trained_on_are_not_scored(world, fresh):
     with pytest.raises(ProjectError, match="trained on 1 of the test photographs"):
         score_pictures(
             fresh,
-            FACTS,
             [*trained_on(world), test["hr_sha256"].iloc[0]],
-            world.pairs,
-            world.pictures,
-            world.photographs,
-            evaluate_parameters(),
-        )
-
-
-def test_a_network_is_not_scored_on_what_it_was_not_trained_for(world, fresh):
-    with pytest.raises(ProjectError, match="trained for bicubic pictures, and these are unsplash"):
-        score_pictures(
-            fresh,
-            {"degradation": "bicubic"},
-            trained_on(world),
             world.pairs,
             world.pictures,
             world.photographs,
@@ -365,7 +356,6 @@ def test_a_network_of_other_scales_is_refused_by_name(world):
     with pytest.raises(ProjectError, match=r"trained for scales \[2\], not for \[4, 6\]"):
         score_pictures(
             network,
-            FACTS,
             trained_on(world),
             world.pairs,
             world.pictures,

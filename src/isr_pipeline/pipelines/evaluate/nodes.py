@@ -43,7 +43,6 @@ class _Prediction(NamedTuple):
 
 def score_pictures(
     network: Network,
-    training_facts: dict[str, Any],
     trained_on: list[str],
     pairs: pd.DataFrame,
     pictures: PictureStore,
@@ -60,17 +59,11 @@ def score_pictures(
         of `quality.protocol`, and `status`.
 
     Raises:
-        ProjectError: when test photographs were trained on, as after a change of the split, when
-            the training was for another degradation, or the pictures are of other pairs.
+        ProjectError: when test photographs were trained on, as after a change of the split, or
+            the pictures are of other pairs.
     """
     check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
-    made = ", ".join(sorted(chosen["degradation"].unique()))
-    if training_facts.get("degradation", made) != made:
-        raise ProjectError(
-            f"the network was trained for {training_facts['degradation']} pictures, and these are "
-            f"{made}: run kedro run --pipelines=tile,train first"
-        )
     leaked = set(trained_on) & set(chosen["hr_sha256"])
     if leaked and parameters.split == "test":
         raise ProjectError(
@@ -266,6 +259,7 @@ def draw_comparison(
 
 def choose_champion(
     network: Network,
+    training_facts: dict[str, Any],
     trained_on: list[str],
     picture_scores: pd.DataFrame,
     pairs: pd.DataFrame,
@@ -289,11 +283,17 @@ def choose_champion(
         The champion, old or new.
 
     Raises:
-        ProjectError: when the network has collapsed and there is no champion to keep, or the
-            pictures are of other pairs.
+        ProjectError: when the network has collapsed and there is no champion to keep, when it was
+            trained for another degradation, or the pictures are of other pairs.
     """
     check_pictures(pairs, pictures)
     chosen = scored_pairs(pairs, parameters.split)
+    made = ", ".join(sorted(chosen["degradation"].unique()))
+    if training_facts.get("degradation", made) != made:
+        raise ProjectError(
+            f"the network was trained for {training_facts['degradation']} pictures and was scored "
+            f"on {made} ones, which win no title: run kedro run --pipelines=tile,train first"
+        )
     test_digest = digest_of_test(chosen, pictures)
     mine = picture_scores[picture_scores["method"] == NETWORK]
     by_scale = _mean_by_scale(picture_scores, NETWORK)

@@ -19,7 +19,6 @@ def create_pipeline() -> Pipeline:
                 func=score_pictures,
                 inputs=[
                     "network",
-                    "training_facts",
                     "trained_on",
                     "pairs",
                     "pictures",
@@ -58,6 +57,7 @@ def create_pipeline() -> Pipeline:
                 func=choose_champion,
                 inputs=[
                     "network",
+                    "training_facts",
                     "trained_on",
                     "picture_scores",
                     "pairs",
