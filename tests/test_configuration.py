@@ -245,3 +245,20 @@ def test_wrong_parameters_are_one_line_each_with_its_whole_name():
 
 def test_other_mistakes_keep_their_traceback(capsys):
     assert "Traceback" in one_line(capsys, lambda: int("many"))
+
+
+LAYERS = ["raw", "intermediate", "primary", "model_input", "models", "model_output", "reporting"]
+
+
+def test_data_flows_down_the_layers():
+    """Kedro-Viz shows no layers at all where one of them lies above another and below it."""
+    configure_project("isr_pipeline")
+    entries = loader("base")["catalog"]
+    layers = {
+        name: entry.get("metadata", {}).get("kedro-viz", {}) for name, entry in entries.items()
+    }
+    depth = {name: LAYERS.index(of["layer"]) for name, of in layers.items() if "layer" in of}
+    for node in pipelines["__default__"].nodes:
+        below = [depth[name] for name in node.outputs if name in depth]
+        for name in node.inputs:
+            assert all(depth.get(name, 0) <= place for place in below), (name, node.name)
