@@ -7,6 +7,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from isr_pipeline.configuration import ConfigLoader
+from isr_pipeline.datasets.models import InitialNetworkDataset
+from isr_pipeline.datasets.photographs import FolderDataset
 from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import check_backend
@@ -60,6 +62,10 @@ def check_run(
         check_can_ship()
         if "pairs" in pipeline.inputs() and catalog.exists("pairs"):  # made before, for any recipe
             check_recipe(catalog["pairs"].load(), parameters["pair"])
+    for name in sorted(pipeline.inputs()):
+        entry = catalog[name]
+        if isinstance(entry, FolderDataset | InitialNetworkDataset):
+            entry.check()
     missing = _unprepared(pipeline, catalog)
     if missing:
         raise ProjectError(_how_to_prepare(missing, catalog))

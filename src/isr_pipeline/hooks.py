@@ -22,6 +22,7 @@ from isr_pipeline.before_run import check_run
 from isr_pipeline.configuration import FOLDERS, ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
 from isr_pipeline.inference.models import better_shipped, champion_of
+from isr_pipeline.machine import command_line
 from isr_pipeline.messages import remember_options
 from isr_pipeline.networks import scales_of
 from isr_pipeline.storage.atomic import only_one
@@ -36,13 +37,14 @@ class TrackingHooks(MlflowHook):
     Runs are opened and closed by kedro-mlflow, by `mlflow.yml`. Parameters are logged flattened
     before the first node. What a catalog entry's `metadata.tracking` names is logged as it is
     saved: `figure`, `table`, `text`, `files`, `metrics`, `tags` or `network` (with
-    `registered_model`); what it calls `data_set` is logged as input when it is first loaded.
+    `registered_model`); what it calls `data_set` is logged as input when it is first loaded, and
+    `tags` that an earlier run has saved are set then.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._metadata: dict[str, dict[str, Any]] = {}
-        self._logged_inputs: set[str] = set()
+        self._logged: set[str] = set()
         self._already_active_mlflow = False
 
     @hook_impl
@@ -82,7 +84,7 @@ class TrackingHooks(MlflowHook):
             for name, entry in conf_catalog.items()
             if isinstance(entry, dict)
         }
-        self._logged_inputs.clear()
+        self._logged.clear()
 
     @hook_impl
     def before_pipeline_run(
@@ -104,6 +106,7 @@ class TrackingHooks(MlflowHook):
         read = {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in given.items()}
         tracking.log_parameters(read)
         tags = {"environment": str(run_params.get("env") or "base")}
+        tags["kedro_command"] = command_line()  # kedro-mlflow's own has neither --env nor --params
         if "train" in read and "tune" not in read and not is_named:
             network = read["train"]["network"]["name"]
             tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
@@ -143,17 +146,22 @@ class TrackingHooks(MlflowHook):
             case "metrics":
                 tracking.log_metrics(data)
             case "tags":
+                self._logged.add(dataset_name)
                 tracking.log_tags({str(key): str(value) for key, value in data.items()})
             case "network":
                 tracking.register_network(metadata["registered_model"], data)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        is_input = self._metadata.get(dataset_name, {}).get("tracking") == "data_set"
-        if is_input and dataset_name not in self._logged_inputs:
-            self._logged_inputs.add(dataset_name)
-            source = self._context.config_loader["globals"].get("source", "unknown")
-            tracking.log_data_set(f"{source} {dataset_name}", data, str(source), node.name)
+        kind = self._metadata.get(dataset_name, {}).get("tracking")
+        if kind not in ("data_set", "tags") or dataset_name in self._logged:
+            return
+        if kind == "tags":  # of the training whose network this run works on
+            self.after_dataset_saved(dataset_name, data, node)
+            return
+        self._logged.add(dataset_name)
+        source = self._context.config_loader["globals"].get("source", "unknown")
+        tracking.log_data_set(f"{source} {dataset_name}", data, str(source), node.name)
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(
@@ -232,9 +240,9 @@ def _name_of_run(network: str, given: dict[str, Any]) -> str:
     """Tells runs apart in the UI: `subpixel recipe=small_x2`, `autoencoder epochs=2 peak=0.002`."""
     told = {key: value for key, value in given.items() if key not in FOLDERS}
     settings = [
-        f"{key.rpartition('.')[2]}={value}"
+        f"{key.rpartition('.')[2]}={'/'.join(str(value).split('/')[-2:])}"  # the end of a path
         for key, value in tracking.flatten(told).items()
-        if key != "train.network.name" and "/" not in str(value)
+        if key != "train.network.name"
     ]
     return textwrap.shorten(" ".join([network, *settings]), 100, placeholder=" ...")
 

@@ -59,6 +59,8 @@ def test_training_starts_from_nothing_or_a_file(tmp_path, network, caplog):
     assert len(caplog.records) == 1
     with pytest.raises(DatasetError, match="neither a file nor one of the shipped weights"):
         InitialNetworkDataset("subpixel-huge_bicubic_x2").load()
+    with pytest.raises(ProjectError, match=r"'subpixel-smal_bicubic_x2' .* is it subpixel-small_"):
+        InitialNetworkDataset("subpixel-smal_bicubic_x2").check()
     shipped = InitialNetworkDataset("subpixel-tiny_bicubic_x2").load()
     assert len(shipped.trained_on) == 200
 

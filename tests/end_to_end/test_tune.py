@@ -12,7 +12,7 @@ def test_what_a_search_finds_is_taken_by_the_next_training(run_project):
     folder = run_project.path("08_reporting", "tuned")
     trials = pd.read_csv(folder / "trials.csv")
     assert len(trials) == 2
-    names = {"trials.csv", "metrics.json", "parameters_train.yml", "history.png", "slices.png"}
+    names = {"trials.csv", "metrics.json", "parameters_tuned.yml", "history.png", "slices.png"}
     assert {path.name for path in folder.iterdir()} == names
     best = trials.loc[trials["val_psnr"].idxmax()]
     assert json.loads((folder / "metrics.json").read_text())["tune"]["best_trial"] == best["trial"]
@@ -20,7 +20,7 @@ def test_what_a_search_finds_is_taken_by_the_next_training(run_project):
     mine = run_project.folder / "conf" / "mine"
     mine.mkdir()
     (mine / "globals.yml").write_text("source: test\n")
-    shutil.copy(folder / "parameters_train.yml", mine)
+    shutil.copy(folder / "parameters_tuned.yml", mine)
     options = ["epochs=1", "steps_per_epoch=2", "validation_tiles=2", "precision=float32"]
     train = run_project.kedro(
         "run",

@@ -249,6 +249,14 @@ def test_a_space_that_no_training_would_accept_is_refused(space, message):
         check_space(tune_parameters(space=space), train_parameters())
 
 
+def test_what_is_no_dimension_says_what_one_needs():
+    for space in ({"learning_rat": {"peak": {"high": 0.01}}}, {"loss": "charbonnier"}):
+        with pytest.raises(
+            ValidationError, match=r"'(learning_rat\.peak|loss)' needs low, high and"
+        ):
+            tune_parameters(space=space)
+
+
 def test_the_command_lines_groups_are_dotted_keys():
     space = {
         "learning_rate.peak": {"low": 1e-4, "high": 1e-3, "log": True},

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,23 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
         self._source = source
         self.metadata = metadata
 
+    def check(self) -> None:
+        """See that there is what was named, before anything is read.
+
+        Raises:
+            ProjectError: when there is not.
+        """
+        known = weights.names()
+        if self._source is None or self._source in known or Path(self._source).is_file():
+            return
+        near = get_close_matches(self._source, known, 1)
+        raise ProjectError(
+            f"initial_network: '{self._source}' is neither a file nor one of the shipped weights: "
+            + (f"is it {near[0]}?" if near else ", ".join(known) or "none")
+        )
+
     def load(self) -> InitialNetwork | None:
+        self.check()
         if self._source is None:
             return None
         if self._source in weights.names():
@@ -75,11 +92,6 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
             network = load_keras_file(card.path("network.keras"))
             return InitialNetwork(network, card.trained_on, self._source)
         path = Path(self._source)
-        if not path.is_file():
-            raise ProjectError(
-                f"initial_network: '{self._source}' is neither a file nor one of the shipped "
-                f"weights: {', '.join(weights.names()) or 'none'}"
-            )
         return InitialNetwork(load_keras_file(path), _seen_by(path), self._source)
 
     def save(self, data: None) -> None:

@@ -67,11 +67,22 @@ class FolderDataset(_PhotographsDataset):
         super().__init__(filepath or "", metadata)
         self._named = bool(filepath)
 
-    def load(self) -> PhotoCollection:
-        from isr_pipeline.sources.folder import list_folder
+    def check(self) -> None:
+        """See that a folder was named and is there, before anything is read.
+
+        Raises:
+            ProjectError: when it was not, or is not.
+        """
+        from isr_pipeline.sources.folder import check_folder
 
         if not self._named:
             raise ProjectError(
                 "no folder of photographs was named: add --params=photos=<folder> to the command"
             )
+        check_folder(self._filepath)
+
+    def load(self) -> PhotoCollection:
+        from isr_pipeline.sources.folder import list_folder
+
+        self.check()
         return list_folder(self._filepath)

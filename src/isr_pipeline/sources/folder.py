@@ -12,6 +12,17 @@ from isr_pipeline.sources.collection import COLUMNS, PhotoCollection, SourceErro
 logger = logging.getLogger(__name__)
 
 
+def check_folder(folder: Path) -> None:
+    """See that there is a folder.
+
+    Raises:
+        SourceError: when there is none.
+    """
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "is not there"
+        raise SourceError(f"the folder {folder} {problem}: give one that holds photographs")
+
+
 def list_folder(folder: Path) -> PhotoCollection:
     """List every file below `folder` as a high-resolution photograph.
 
@@ -23,9 +34,7 @@ def list_folder(folder: Path) -> PhotoCollection:
     Raises:
         SourceError: when the folder does not exist or holds no file.
     """
-    if not folder.is_dir():
-        problem = "is a file" if folder.exists() else "is not there"
-        raise SourceError(f"the folder {folder} {problem}: give one that holds photographs")
+    check_folder(folder)
     paths = []
 
     def left_out(error: OSError) -> None:

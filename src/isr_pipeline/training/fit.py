@@ -182,6 +182,8 @@ def fit_network(
             if saved is not None:
                 text = "Training stops: the same command goes on after epoch %d"
                 logger.info(text, saved["epochs"])
+            else:
+                logger.info("Training stops in its first epoch: the same command begins anew")
             raise
         finally:
             batches.close()

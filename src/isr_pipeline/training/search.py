@@ -156,6 +156,7 @@ def run_search(
             raise
         except KeyboardInterrupt:
             trial.set_user_attr(BEGUN_AFTER, [])  # a person ended the process, not the trial
+            logger.info("The search stops: the same command goes on with trial %d", trial.number)
             raise
         discard(trial.number)  # but not when it is interrupted: it will go on
 

@@ -98,7 +98,17 @@ def _dotted(space: Any) -> Any:
         return space
     for key, value in space.items():
         add(str(key), value)
+    for key, value in flat.items():
+        if value is not None and (not isinstance(value, dict) or not _is_whole(value)):
+            raise ValueError(
+                f"'{key}' needs low, high and log, or low, high and step, or choices; "
+                "null takes it out"
+            )
     return flat
+
+
+def _is_whole(values: dict[str, Any]) -> bool:
+    return any(key in values for key in ("log", "step", "choices"))
 
 
 def _kind(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Tuning: which parameters of training suit these tiles, by validation tiles alone."""
 
+import logging
 import shutil
 from typing import Any
 
@@ -27,6 +28,8 @@ from isr_pipeline.training.search_space import (
     common_values,
     present_values,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def search_parameters(
@@ -132,7 +135,13 @@ def choose_best(
         f"# Validation PSNR, mean over scales: {figures['best_val_psnr']:.2f} dB.{note}\n"
         "# To train with it, copy it to conf/local/ (or into the environment that you name with\n"
         "# --env; where a file of that sets some of these keys already, change them there), then:\n"
-        "# kedro run --pipelines=train\n"
+        "# kedro run --pipelines=train (with that --env)\n"
+    )
+    logger.info(
+        "Best: %.2f dB with %s.%s",
+        figures["best_val_psnr"],
+        ", ".join(f"{key} {value}" for key, value in chosen.items()),
+        note,
     )
     return header + yaml.safe_dump({"train": nested}, sort_keys=False), {"tune": figures}
 
