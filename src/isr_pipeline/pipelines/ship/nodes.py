@@ -61,7 +61,7 @@ def check_recipe(pairs: pd.DataFrame, parameters: PairParameters) -> None:
             there, asked = (", ".join(map(str, sorted(s))) for s in (set(usable[column]), wanted))
             raise ProjectError(
                 f"the pairs on disk are of another recipe (pair.{key} {there}, this one's is "
-                f"{asked}): add prepare and train to --pipelines"
+                f"{asked}): set that as it was, or add prepare and train to --pipelines"
             )
 
 
@@ -83,17 +83,17 @@ def pack_weights(
             or the pairs are of another recipe.
     """
     check_recipe(pairs, pair)
-    made = training_facts.get("degradation"), scales_of(network)
-    if made != (pair.degradation, sorted(pair.scales)):
-        raise ProjectError(
-            f"the network is for {made[0]} pictures at scales {made[1]}, the recipe for "
-            f"{pair.degradation} at {sorted(pair.scales)}: add train to --pipelines"
-        )
     missing = [fact for fact in (*KNOWN, *STATED) if fact not in training_facts]
     if missing:
         raise ProjectError(
             f"training_facts lacks {', '.join(missing)}: an older version of this project trained "
             "this network; train it again before it is shipped"
+        )
+    made = training_facts["degradation"], scales_of(network)
+    if made != (pair.degradation, sorted(pair.scales)):
+        raise ProjectError(
+            f"the network is for {made[0]} pictures at scales {made[1]}, the recipe for "
+            f"{pair.degradation} at {sorted(pair.scales)}: add train to --pipelines"
         )
     if training_facts["parameters"] != network.count_params():
         raise ProjectError(
