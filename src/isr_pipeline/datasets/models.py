@@ -103,7 +103,7 @@ class InitialNetworkDataset(AbstractDataset[None, InitialNetwork | None]):
 
 def _seen_by(network_file: Path) -> frozenset[str]:
     """SHA-256 of the originals that a file's network was trained on, by what lies beside it."""
-    trained_on, record = (network_file.with_name(n) for n in ("trained_on.json", RECORD))
+    trained_on, record = (network_file.with_name(n) for n in (weights.TRAINED_ON, RECORD))
     try:
         if trained_on.is_file():
             return frozenset(json.loads(trained_on.read_text()))

@@ -235,9 +235,7 @@ def with_size(exif: bytes, width: int, height: int) -> bytes:
         exact = former_width and width % former_width == 0
         return [value * (width // former_width) for value in place] if exact else place
 
-    return _corrected(
-        exif, {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}, grow
-    )
+    return _corrected(exif, _sizes(width, height), grow)
 
 
 def turned_upright(exif: bytes, width: int, height: int) -> bytes:
@@ -263,8 +261,13 @@ def turned_upright(exif: bytes, width: int, height: int) -> bytes:
             x = width - 1 - x
         return [x, y, *extent]
 
-    sizes = {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}
-    return _without_thumbnail(_corrected(exif, {**sizes, ORIENTATION: 1}, turn))
+    changes = {**_sizes(width, height), ORIENTATION: 1}
+    return _without_thumbnail(_corrected(exif, changes, turn))
+
+
+def _sizes(width: int, height: int) -> dict[int, int]:
+    """A picture's size by the tags that note it."""
+    return {**dict.fromkeys(WIDTHS, width), **dict.fromkeys(HEIGHTS, height)}
 
 
 def _corrected(

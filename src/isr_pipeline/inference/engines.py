@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from isr_pipeline.errors import ProjectError
+from isr_pipeline.errors import ProjectError, check_word
 
 if TYPE_CHECKING:
     import keras
@@ -211,11 +211,8 @@ def open_engine(
     Raises:
         ProjectError: when the source cannot be run so, saying why and what can.
     """
-    for name, word, words in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
-        if word not in words:
-            raise ProjectError(
-                f"{name} must be {', '.join(words[:-1])} or {words[-1]}, not {word!r}"
-            )
+    check_word("engine", engine, ENGINES)
+    check_word("precision", precision, PRECISIONS)
     if not (isinstance(source, Path) or _is_card(source) or hasattr(source, "layers")):
         raise ProjectError(
             f"{type(source).__name__} is no network: give a name, a .keras file or a Keras model"

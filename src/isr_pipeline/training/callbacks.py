@@ -124,15 +124,7 @@ class Reseed(keras.callbacks.Callback):
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    """Stop after an epoch whose loss is not finite: no later one would be.
-
-    Attributes:
-        diverged: whether there was one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.diverged = False
+    """Stop after an epoch whose loss is not finite: no later one would be."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not np.isfinite(_monitored(logs, "loss")):
@@ -140,7 +132,6 @@ class StopWhenDiverged(keras.callbacks.Callback):
                 "The training diverged in epoch %d and ends here: lower train.learning_rate.peak",
                 epoch + 1,
             )
-            self.diverged = True
             self.model.stop_training = True
 
 

@@ -206,7 +206,7 @@ def fit_network(
             "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
-            "ended_by": _ended_by(callbacks, ended, early=len(history) < parameters.epochs),
+            "ended_by": _ended_by(history, parameters.epochs, ended, is_time_over(callbacks)),
             "seconds": float(history["seconds"].sum()),
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
@@ -222,14 +222,13 @@ def fit_network(
         return TrainingResult(trained, history, facts)
 
 
-def _ended_by(callbacks: list[keras.callbacks.Callback], before: str | None, early: bool) -> str:
+def _ended_by(history: pd.DataFrame, epochs: int, before: str | None, time_over: bool) -> str:
     """What ended a training, now or, as its state says, `before`."""
-    diverged = any(isinstance(c, StopWhenDiverged) and c.diverged for c in callbacks)
-    if diverged or before == DIVERGENCE:
+    if before == DIVERGENCE or not np.isfinite(history["train_loss"].iloc[-1]):
         return DIVERGENCE
-    if not early:
+    if len(history) >= epochs:
         return ITS_EPOCHS
-    return before or (TIME_LIMIT if is_time_over(callbacks) else EARLY_STOPPING)
+    return before or (TIME_LIMIT if time_over else EARLY_STOPPING)
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:

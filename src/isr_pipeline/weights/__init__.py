@@ -20,7 +20,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isr_pipeline.errors import ProjectError
+from isr_pipeline.errors import ProjectError, check_word
 
 if TYPE_CHECKING:
     import keras
@@ -174,11 +174,8 @@ def check_choice(scale: int | None, degradation: str | None) -> None:
     """
     if scale is not None and (not isinstance(scale, Integral) or isinstance(scale, bool)):
         raise ProjectError(f"scale must be a whole number such as 2, not {scale!r}")
-    if degradation not in (None, *DEGRADATIONS):
-        raise ProjectError(
-            f"degradation must be {', '.join(DEGRADATIONS[:-1])} or {DEGRADATIONS[-1]}, "
-            f"not {degradation!r}"
-        )
+    if degradation is not None:
+        check_word("degradation", degradation, DEGRADATIONS)
 
 
 def default(scale: int, degradation: str) -> Card:

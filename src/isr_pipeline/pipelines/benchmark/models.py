@@ -165,7 +165,7 @@ def _from_file(path: Path) -> BenchmarkModel:
     """A `.keras` file, with what stands beside it: its card, a champion's record, what it saw."""
     card = _beside(path, "card.json", _Card, _Card())
     record = _beside(path, "record.json", _Record, _Record())
-    trained_on = _beside(path, "trained_on.json", list[str], record.trained_on)
+    trained_on = _beside(path, weights.TRAINED_ON, list[str], record.trained_on)
     return BenchmarkModel(
         label=label_of(path),
         network=fold(load_keras_file(path)),

@@ -106,19 +106,17 @@ def _alike(thumbnails: Sequence[Thumbnail]) -> Iterator[tuple[int, int]]:
     """Pairs of photographs whose coarse means are close."""
     if not thumbnails:
         return
-    coarse = np.stack([t.coarse.mean(axis=1) for t in thumbnails])
+    coarse = np.stack([t.coarse.mean(axis=1, dtype=np.float64) for t in thumbnails])
     order = np.argsort(coarse.mean(axis=1), kind="stable")  # distant means need not be compared
     coarse = coarse[order]
     means, contrast = coarse.mean(axis=1), coarse.std(axis=1)
-    values = coarse - np.float32(128)
-    squares = (values**2).sum(axis=1, dtype=np.float64)
+    squares = (coarse**2).sum(axis=1)
     aspect = np.array([thumbnails[n].size[0] / thumbnails[n].size[1] for n in order])
     for start in range(0, len(order), BLOCK):
         block = slice(start, start + BLOCK)
         last = int(np.searchsorted(means, means[block][-1] + DISTANCE, side="right"))
         others = slice(start, last)
-        products = values[block].astype(np.float64) @ values[others].T.astype(np.float64)
-        square = squares[block, None] + squares[others] - 2 * products
+        square = squares[block, None] + squares[others] - 2 * coarse[block] @ coarse[others].T
         distance = np.sqrt(np.maximum(square, 0) / coarse.shape[1])
         limit = np.minimum(DISTANCE, CONTRAST * np.minimum(contrast[block, None], contrast[others]))
         close = (distance <= limit) & (np.abs(aspect[block, None] / aspect[others] - 1) <= ASPECT)

@@ -136,11 +136,11 @@ def _describe_file(
         rule=picture.rule,
         pixels_sha256=_pixels_sha256(picture.pixels),
     )
-    if scale == 1:
-        row["thumbnail"] = Thumbnail.of(picture.pixels)
     if scale == 1 and min(height, width) < parameters.minimum_side:
         reason = f"{width}x{height}: the shorter side is under {parameters.minimum_side} pixels"
         return {**row, "status": "too_small", "reason": reason}
+    if scale == 1 and parameters.leave_out_copies:
+        row["thumbnail"] = Thumbnail.of(picture.pixels)
     return {**row, "status": USABLE, "reason": None}
 
 
