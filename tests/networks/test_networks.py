@@ -17,12 +17,9 @@ from isr_pipeline.networks import (
     load_keras_file,
     scales_of,
 )
-from isr_pipeline.networks.cost import (
-    describe_layers,
-    multiply_adds_per_pixel,
-    receptive_radius,
-)
+from isr_pipeline.networks.cost import describe_layers, multiply_adds_per_pixel
 from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
+from isr_pipeline.networks.reach import receptive_radius
 
 DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
 TINY = {"features": 4, "bottleneck_features": 4, "blocks": 1, "bottleneck_blocks": 1}

@@ -11,8 +11,9 @@ from isr_pipeline.networks import (
     scales_of,
     warm_start,
 )
-from isr_pipeline.networks.cost import multiply_adds_per_pixel, receptive_radius
+from isr_pipeline.networks.cost import multiply_adds_per_pixel
 from isr_pipeline.networks.layers import RepConv2D
+from isr_pipeline.networks.reach import receptive_radius
 
 TINY = {"features": 4, "bottleneck_features": 6, "blocks": 1, "bottleneck_blocks": 1}
 MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}

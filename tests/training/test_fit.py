@@ -450,6 +450,20 @@ def test_the_fitted_model_shares_the_networks_weights(world):
     assert model.output_names == ["sr_x2", "sr_x4"]
 
 
+def test_a_network_that_looks_at_the_whole_picture_is_refused_before_training(
+    world, tmp_path, monkeypatch
+):
+    def with_attention(name, scales, **sizes):
+        lr = keras.Input((None, None, 3), name="lr")
+        mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(lr)
+        large = keras.layers.UpSampling2D(2)(lr * mean)
+        return keras.Model(lr, {"sr_x2": keras.layers.Conv2D(3, 1, name="sr_x2")(large)})
+
+    monkeypatch.setattr(fit, "build_network", with_attention)
+    with pytest.raises(ProjectError, match="train.network: layer 'squeeze' .* whole picture"):
+        fitted(one_scale(world, 2), tmp_path)
+
+
 SUBPIXEL = {"network__name": "subpixel", "network__subpixel__size": "tiny", "optimizer": "muon"}
 
 

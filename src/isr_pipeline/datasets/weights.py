@@ -118,7 +118,8 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
 
     from isr_pipeline.inference.export import export_openvino
     from isr_pipeline.networks import scales_of
-    from isr_pipeline.networks.cost import alignment, multiply_adds_per_pixel, receptive_radius
+    from isr_pipeline.networks.cost import multiply_adds_per_pixel
+    from isr_pipeline.networks.reach import alignment, receptive_radius
 
     network, facts = weight_set.network, weight_set.facts
     network.set_weights([w.astype(np.float16).astype(np.float32) for w in network.get_weights()])

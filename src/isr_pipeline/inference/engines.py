@@ -89,8 +89,8 @@ class KerasEngine:
         import keras
 
         from isr_pipeline.networks import at_scale, fold, scales_of
-        from isr_pipeline.networks.cost import alignment, receptive_radius
         from isr_pipeline.networks.precision import in_float32, precision_of
+        from isr_pipeline.networks.reach import alignment, receptive_radius
 
         if scale not in scales_of(network):
             raise ProjectError(

@@ -261,7 +261,7 @@ def _with_channels_known(plain: "keras.Model") -> "keras.Model":
 
 def _facts(network: "keras.Model", scale: int) -> dict[str, int]:
     from isr_pipeline.networks import fold
-    from isr_pipeline.networks.cost import alignment, receptive_radius
+    from isr_pipeline.networks.reach import alignment, receptive_radius
 
     network = fold(network)
     return {

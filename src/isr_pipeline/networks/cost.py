@@ -5,7 +5,6 @@ import math
 import keras
 import pandas as pd
 
-from isr_pipeline.imaging.resampling import BICUBIC_REACH
 from isr_pipeline.networks import at_scale
 from isr_pipeline.networks.layers import BicubicUpsampling, RepConv2D
 
@@ -22,7 +21,8 @@ def describe_layers(network: keras.Model, scale: int, side: int = 96) -> pd.Data
     Returns:
         `layer`, `type`, `output` (shape for that picture), `parameters`, and
         `multiply_adds_per_pixel`: multiply-adds for each *output* pixel of the network.
-        Counted are convolutions; additions, activations and resampling by copying are not.
+        Counted are convolutions and dense layers; additions, activations and resampling by copying
+        are not.
     """
     lr = keras.Input((side, side, 3), name="lr")
     fixed = keras.models.clone_model(at_scale(network, scale), input_tensors=lr)
@@ -48,52 +48,14 @@ def multiply_adds_per_pixel(network: keras.Model, scale: int) -> float:
     return float(describe_layers(network, scale)["multiply_adds_per_pixel"].sum())
 
 
-def receptive_radius(network: keras.Model, scale: int) -> int:
-    """How many low-resolution pixels around one the network looks at, at most.
-
-    Counted along all layers as if they stood in one row, which no path through the network exceeds.
-    """
-    radius, jump = 0.0, 1.0  # jump: low-resolution pixels from one position to the next
-    for layer in at_scale(network, scale).layers:
-        if isinstance(layer, keras.layers.Conv2DTranspose):
-            jump /= layer.strides[0]
-            radius += (layer.kernel_size[0] - 1) * jump
-        elif isinstance(layer, keras.layers.Conv2D):
-            radius += (layer.kernel_size[0] - 1) * jump / (1 if layer.strides[0] > 1 else 2)
-            jump *= layer.strides[0]
-        elif isinstance(layer, keras.layers.MaxPooling2D):
-            radius += (layer.pool_size[0] - 1) * jump
-            jump *= layer.pool_size[0]
-        elif isinstance(layer, keras.layers.UpSampling2D):
-            jump /= layer.size[0]
-            radius += (layer.size[0] - 1) * jump
-        elif isinstance(layer, RepConv2D):
-            radius += jump
-        elif isinstance(layer, BicubicUpsampling):
-            radius += BICUBIC_REACH
-    return math.ceil(radius)
-
-
-def alignment(network: keras.Model, scale: int) -> int:
-    """Parts of a picture must begin at multiples of this, in low-resolution pixels.
-
-    1 where every output pixel is computed alike; 8 where poolings or strides lay a grid, which
-    must fall as it does on the whole picture.
-    """
-    strided = (
-        layer
-        for layer in at_scale(network, scale).layers
-        if isinstance(layer, keras.layers.MaxPooling2D)
-        or (isinstance(layer, keras.layers.Conv2D) and layer.strides[0] > 1)
-    )
-    return 8 if any(strided) else 1
-
-
 def _multiply_adds(layer: keras.Operation) -> float:
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Conv2D):
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return math.prod(layer.output.shape[1:3]) * kernels
     if isinstance(layer, RepConv2D):  # as the one convolution that it is once it is folded
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.square.shape)
     if isinstance(layer, BicubicUpsampling):

@@ -23,6 +23,8 @@ class BicubicUpsampling(keras.layers.Layer):
     `(batch, scale * height, scale * width, 3)`.
     """
 
+    reach = BICUBIC_REACH
+
     def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"}, trainable=False)
         self.scale = scale
@@ -64,6 +66,8 @@ class CropToMatch(keras.layers.Layer):
     Poolings round odd sizes up; after upsampling this brings them back to the skip's size.
     """
 
+    reach = 0
+
     def call(self, inputs: Any) -> Any:
         pictures, reference = inputs
         shape = ops.shape(reference)
@@ -92,6 +96,8 @@ class RepConv2D(keras.layers.Layer):
 
     Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`; zero padded.
     """
+
+    reach = 1
 
     def __init__(
         self,

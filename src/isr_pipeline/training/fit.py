@@ -320,12 +320,17 @@ def build_for_training(
     """The network that `parameters` name, with fresh weights.
 
     Raises:
-        ProjectError: when it is not made for these scales.
+        ProjectError: when it is not made for these scales, or could not enlarge in parts.
     """
+    from isr_pipeline.networks.reach import receptive_radius
+
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return build_network(parameters.network.name, scales, **parameters.network.sizes)
+        network = build_network(parameters.network.name, scales, **parameters.network.sizes)
+        for scale in scales:
+            receptive_radius(network, scale)  # before hours are spent on one that has none
+        return network
     except ValueError as error:
         raise ProjectError(f"train.network: {error}") from None
     finally:

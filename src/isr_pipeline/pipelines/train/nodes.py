@@ -83,12 +83,15 @@ def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:
     from isr_pipeline.networks import scales_of
     from isr_pipeline.networks.cost import describe_layers
 
-    scale = scales_of(network)[0]
-    table = describe_layers(network, scale)
+    scales = scales_of(network)
+    table = describe_layers(network, scales[0])
     title = (
-        f"{network.name}: {network.count_params():,} parameters, "
-        f"{table['multiply_adds_per_pixel'].sum():,.0f} multiply-adds per output pixel at x{scale}"
+        f"{network.name} at x{scales[0]}: {table['parameters'].sum():,} parameters, "
+        f"{table['multiply_adds_per_pixel'].sum():,.0f} multiply-adds per output pixel"
     )
+    if len(scales) > 1:
+        together = " ".join(f"x{scale}" for scale in scales)
+        title += f" ({network.count_params():,} parameters for {together} together)"
     return table, draw_table(table, title)
 
 
