@@ -460,7 +460,7 @@ def test_a_network_that_looks_at_the_whole_picture_is_refused_before_training(
         return keras.Model(lr, {"sr_x2": keras.layers.Conv2D(3, 1, name="sr_x2")(large)})
 
     monkeypatch.setattr(fit, "build_network", with_attention)
-    with pytest.raises(ProjectError, match="train.network: layer 'squeeze' .* whole picture"):
+    with pytest.raises(ProjectError, match=r"train.network: layer 'squeeze' .* whole picture"):
         fitted(one_scale(world, 2), tmp_path)
 
 
