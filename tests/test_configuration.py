@@ -36,6 +36,17 @@ def loader(environment=None, **parameters):
     )
 
 
+def test_an_installed_package_records_where_it_is_run(tmp_path, monkeypatch):
+    from isr_pipeline import settings
+
+    monkeypatch.chdir(tmp_path)
+    assert settings._project_root() == PROJECT.as_posix()  # this source tree
+    monkeypatch.setattr(settings, "PROJECT_ROOT", tmp_path / "lib/python3.11")
+    assert settings._project_root() == tmp_path.as_posix()
+    monkeypatch.chdir(PROJECT / "conf")
+    assert settings._project_root() == PROJECT.as_posix()
+
+
 def parameters_of_nodes():
     return set(loader("base")["parameters"])
 

@@ -21,12 +21,15 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def _project_root() -> str:
-    """The project that runs: the working folder's, if it is one, else this source tree's."""
+    """The project that runs: the working folder's, if it is one, else this source tree's.
+
+    An installed package has no source tree: then it is the working folder, as for `data`.
+    """
     working = Path.cwd()
-    for folder in (working, *working.parents):
+    for folder in (working, *working.parents, PROJECT_ROOT):
         if (folder / "pyproject.toml").is_file() and (folder / "conf" / "base").is_dir():
             return folder.as_posix()
-    return PROJECT_ROOT.as_posix()
+    return working.as_posix()
 
 
 def _tracking_uri(configured: str | None = None) -> str:

@@ -121,6 +121,24 @@ def test_alpha_leaves_no_halo_over_any_background():
     assert (result[:6, :, 3] == 0).all()  # clear stays clear
 
 
+def test_a_clear_corner_changes_nothing_far_from_it():
+    """Text, whose mean is held: it would become darker or lighter otherwise."""
+    generator = np.random.default_rng(5)
+    text = np.where(generator.random((96, 120, 1)) < 0.3, 0, 255)
+    rgb = np.broadcast_to(text, (96, 120, 3)).astype(np.uint8)
+    alpha = np.full((96, 120, 1), 255, np.uint8)
+    alpha[:6, :6] = 0
+    upscaler = Upscaler(LocalEngine(), 2)
+    far = np.s_[2 * (6 + upscaler.halo) :, 2 * (6 + upscaler.halo) :]
+    opaque = upscaler(rgb)
+    result = upscaler(np.concatenate([rgb, alpha], axis=2))
+    assert np.array_equal(result[far][..., :3], opaque[far])
+    unheld = np.clip(LocalEngine()(rgb[None] / np.float32(255))[0], 0, 1) * 255
+    assert abs(unheld[far].mean() - opaque[far].mean()) > 0.5  # there is something to hold
+    grey = upscaler(np.concatenate([rgb[..., :1], alpha], axis=2))
+    assert np.array_equal(grey[far][..., 0], upscaler(rgb[..., 0])[far])
+
+
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_even_transparency_stays_and_colours_are_as_without_it(level):
     rgb = picture(40, 50, 3, np.uint8)

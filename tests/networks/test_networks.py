@@ -2,6 +2,7 @@ import importlib.util
 import subprocess
 import sys
 import zipfile
+from typing import get_args
 
 import keras
 import numpy as np
@@ -14,12 +15,14 @@ from isr_pipeline.networks import (
     at_scale,
     build_network,
     check_backend,
+    check_network,
     load_keras_file,
     scales_of,
 )
 from isr_pipeline.networks.cost import describe_layers, multiply_adds_per_pixel
 from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
 from isr_pipeline.networks.reach import receptive_radius
+from isr_pipeline.training.parameters import NetworkParameters
 
 DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
 TINY = {"features": 4, "bottleneck_features": 4, "blocks": 1, "bottleneck_blocks": 1}
@@ -211,6 +214,43 @@ def test_nothing_beyond_the_receptive_radius_reaches_a_pixel(name, sizes):
     centre = slice(2 * (side // 2), 2 * (side // 2) + 2)
     both = [np.asarray(predict(x))[0, centre, centre] for x in (picture, changed)]
     assert np.abs(both[0] - both[1]).max() <= 1e-6 * np.abs(both[0]).max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_keeps_what_is_promised(name):
+    scales = [2] if name == "subpixel" else [1, 2, 3, 4, 6]
+    check_network(build_network(name, scales, **SMALLEST[name]), scales)
+
+
+def test_the_networks_that_can_be_chosen_are_those_that_can_be_built():
+    fields = {*NetworkParameters.model_fields} - {"name"}
+    names = get_args(NetworkParameters.model_fields["name"].annotation)
+    assert fields == {*names} == {*NETWORKS} == {*SMALLEST}
+
+
+def own(outputs, side=None, **kwargs):
+    lr = keras.Input((side, side, 3), name="lr")
+    large = keras.layers.UpSampling2D(2)(lr)
+    sizes = {"filters": 3, "kernel_size": 3, "padding": "same", "name": "sr_x2"} | kwargs
+    last = keras.layers.Conv2D(**sizes)(large)
+    return keras.Model(lr, outputs(last), name="own")
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (lambda: own(lambda x: x), "'own' must give a dictionary with 'sr_x2', the output of"),
+        (lambda: own(lambda x: {"x2": x}), "must give a dictionary with 'sr_x2'"),
+        (lambda: own(lambda x: {"sr_x2": x}, name="last"), "must give a dictionary with 'sr_x2'"),
+        (lambda: own(lambda x: {"sr_x2": x * 2}), "the output of a layer of that name"),
+        (lambda: own(lambda x: {"sr_x2": x}, padding="valid"), "makes 24x20 .* not 26x22"),
+        (lambda: own(lambda x: {"sr_x2": x}, filters=4), "with 4 channels at x2"),
+        (lambda: own(lambda x: {"sr_x2": x}, side=32), "cannot enlarge a picture of 13x11"),
+    ],
+)
+def test_a_network_of_ones_own_that_breaks_a_promise_is_told(network, words):
+    with pytest.raises(ValueError, match=words):
+        check_network(network(), [2])
 
 
 def test_a_scale_that_was_not_built_is_named():

@@ -318,22 +318,28 @@ def test_other_pictures_do_not_resume(world, tmp_path, caplog):
 
 
 def test_a_training_is_told_apart_by_tiles_their_order_weights_and_arithmetic(world, monkeypatch):
-    def digest(tiles=world.tiles, precision="float32", initial=None):
-        return fit._work_digest(tiles, world.pictures, train_parameters(), precision, initial)
+    def build(activation):
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation=activation)])
 
-    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    network = build("relu")
+
+    def digest(tiles=world.tiles, precision="float32", initial=None, trained=network):
+        parameters = train_parameters()
+        return fit._work_digest(tiles, world.pictures, parameters, precision, initial, trained)
+
     digests = {
         digest(),
         digest(world.tiles.iloc[::-1]),
         digest(world.tiles.iloc[1:]),
         digest(precision="mixed_bfloat16"),
         digest(initial=network),
+        digest(trained=build("gelu")),
     }
-    assert digest() in digests
+    assert digest(trained=build("relu")) in digests  # though Keras counts its layers on
     monkeypatch.setattr(storage.tiles, "ROWS_AT_A_TIME", 7)
     assert digest() in digests
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert len(digests | {digest()}) == 6
+    assert len(digests | {digest()}) == 7
 
 
 def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_path):

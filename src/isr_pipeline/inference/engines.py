@@ -171,7 +171,10 @@ class OpenVinoEngine:
             raise ProjectError("this processor does not multiply bfloat16: choose float32")
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        compiled = core.compile_model(model, "CPU", settings)
+        try:
+            compiled = core.compile_model(model, "CPU", settings | _KERNELS_KEPT)
+        except RuntimeError:  # a version that does not know this setting
+            compiled = core.compile_model(model, "CPU", settings)
         computed = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.precision = next((long for long, hint in _HINTS.items() if hint == computed), computed)
         self.scale = scale
@@ -188,6 +191,8 @@ class OpenVinoEngine:
 
 
 _FACTS = ("scale", "radius", "alignment")
+_KERNELS_KEPT = {"CPU_RUNTIME_CACHE_CAPACITY": 64}
+"""OpenVINO keeps kernels for the sizes it has seen: 5,000 by default, which take a gibibyte."""
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 ENGINES, PRECISIONS = ("auto", "keras", "openvino"), ("auto", *_HINTS)
 

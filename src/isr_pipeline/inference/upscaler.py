@@ -35,7 +35,7 @@ EDGE = 2
 """Low-resolution pixels from what is not opaque within which colours are held."""
 OVERSHOOT = 0.5
 """How far float32 samples may lie outside of [0, 1], as interpolation leaves them; clipped."""
-BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 72
+BYTES_A_PIXEL, BYTES_AN_OUTPUT_PIXEL = 900, 84
 """Memory that a window takes for each of its pixels, low-resolution and enlarged (measured)."""
 BYTES_OF_BACK_PROJECTION = 16
 """What back-projection takes for each enlarged pixel beside that (measured)."""
@@ -203,12 +203,22 @@ class Upscaler:
         """Memory of the whole process with pictures that take `held` bytes, at least."""
         return self.max_memory - self.allowance + held + self._smallest
 
-    def _colour(self, part: FloatArray, hold: bool = True) -> FloatArray:
-        """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1]; `hold` its mean."""
+    def _colour(self, part: FloatArray, hold: NDArray[np.bool_] | None = None) -> FloatArray:
+        """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1].
+
+        Its mean is held, everywhere or where `hold`, `(scale * height, scale * width, 1)`, says.
+        """
         grey = part.shape[2] == 1
         rgb = np.repeat(part, 3, axis=2) if grey else part
         enlarged = self._engine(np.ascontiguousarray(rgb[None]))[0]
-        enlarged = hold_mean(enlarged, rgb) if hold else np.clip(enlarged, 0, 1)
+        if hold is None:
+            enlarged = hold_mean(enlarged, rgb)
+        elif hold.any():
+            held = hold_mean(enlarged, rgb)
+            np.copyto(held, enlarged, where=~hold)
+            enlarged = np.clip(held, 0, 1, out=held)
+        else:
+            enlarged = np.clip(enlarged, 0, 1)
         if self._back_projection:
             enlarged = back_project(enlarged, rgb, self._degradation)
         return enlarged.mean(axis=2, keepdims=True) if grey else enlarged
@@ -216,24 +226,26 @@ class Upscaler:
     def _transparent(self, part: FloatArray) -> FloatArray:
         """`(height, width, 2 or 4)`, enlarged without haloes.
 
-        The network sees what light passes. Means are not held: those of light and of alpha would
-        be changed by different amounts, and their ratio is the colour. Alpha stays between the
-        least and the greatest nearby, so that what is opaque (or clear) stays so. Colours that are
-        not surrounded by opaque ones stay between those nearby that can be seen: the network's
-        answer to the edge against what is clear is none to show, and a division by little alpha
-        would magnify any error.
+        The network sees what light passes. Means are held where all around is opaque, and not
+        elsewhere: those of light and of alpha would be changed by different amounts, and their
+        ratio is the colour. Alpha stays between the least and the greatest nearby, so that what is
+        opaque (or clear) stays so. Colours that are not surrounded by opaque ones stay between
+        those nearby that can be seen: the network's answer to the edge against what is clear is
+        none to show, and a division by little alpha would magnify any error.
         """
-        scale, colour, alpha = self.scale, part[..., :-1], part[..., -1:]
-        new_alpha = self._colour(alpha, hold=False)
+        scale, shades, alpha = self.scale, part[..., :-1], part[..., -1:]
+        opaque = _nearby(alpha, np.minimum, scale, colour.REACH) >= 1
+        new_alpha = self._colour(alpha, np.zeros_like(opaque))
         np.maximum(new_alpha, _nearby(alpha, np.minimum, scale), out=new_alpha)
         np.minimum(new_alpha, _nearby(alpha, np.maximum, scale), out=new_alpha)
-        new_colour = self._colour(colour * alpha, hold=False)  # times alpha, still
+        new_colour = self._colour(shades * alpha, opaque)  # times alpha, still
+        del opaque
         np.minimum(new_colour, new_alpha, out=new_colour)
         new_colour /= np.maximum(new_alpha, np.float32(1e-6))
         at_edge = _nearby(alpha, np.minimum, scale, EDGE) < 1
         seen = alpha > 0
-        for number in range(colour.shape[2]):  # one by one, which takes less memory
-            old, new = colour[..., number, None], new_colour[..., number, None]
+        for number in range(shades.shape[2]):  # one by one, which takes less memory
+            old, new = shades[..., number, None], new_colour[..., number, None]
             brightest = _nearby(np.where(seen, old, np.float32(0)), np.maximum, scale)
             darkest = _nearby(np.where(seen, old, np.float32(1)), np.minimum, scale)
             np.maximum(new, np.minimum(darkest, brightest), out=new, where=at_edge)

@@ -125,6 +125,40 @@ def output_name(scale: int) -> str:
     return f"sr_x{scale}"
 
 
+def check_network(network: "keras.Model", scales: Sequence[int]) -> None:
+    """See that a network keeps what this module promises of all of them.
+
+    Raises:
+        ValueError: when an output is missing, is not made by a layer of its name (which saved
+            networks are known by), or has another size than `scale` times the picture's.
+    """
+    import keras
+
+    outputs = network.output if isinstance(network.output, dict) else {}
+    layers = {layer.name: layer for layer in network.layers}
+    for name in map(output_name, scales):
+        if name not in outputs or name not in layers or layers[name].output is not outputs[name]:
+            raise ValueError(
+                f"'{network.name}' must give a dictionary with '{name}', the output of a layer of "
+                "that name"
+            )
+    height, width = 11, 13
+    try:
+        given = network(keras.Input((height, width, 3), batch_size=1))
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"'{network.name}' cannot enlarge a picture of {width}x{height}: {reason}"
+        ) from None
+    for scale in scales:
+        shape = tuple(given[output_name(scale)].shape)
+        if shape != (1, height * scale, width * scale, 3):
+            raise ValueError(
+                f"'{network.name}' makes {shape[2]}x{shape[1]} with {shape[3]} channels at "
+                f"x{scale} of {width}x{height}, not {width * scale}x{height * scale} with 3"
+            )
+
+
 def scales_of(network: "keras.Model") -> list[int]:
     """The scales that a network, also a loaded one, has outputs for."""
     names = [layer.name for layer in network.layers]

@@ -1,6 +1,7 @@
 """Training: from tiles to a network, resumable at every epoch."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from isr_pipeline.errors import DivergedError, ProjectError
 from isr_pipeline.machine import describe_machine
-from isr_pipeline.networks import at_scale, build_network, fold, warm_start
+from isr_pipeline.networks import at_scale, build_network, check_network, fold, warm_start
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.storage.tiles import digest_tiles
@@ -121,7 +122,7 @@ def fit_network(
     model = training_model(network, feed.scales)
     compile_for_training(model, parameters, steps)
 
-    work_digest = _work_digest(tiles, pictures, parameters, precision, initial)
+    work_digest = _work_digest(tiles, pictures, parameters, precision, initial, network)
     others, checkpoints = checkpoints, checkpoints.of(work_digest)
     with checkpoints.claimed():
         recorder = Recorder(on_epoch)
@@ -320,7 +321,8 @@ def build_for_training(
     """The network that `parameters` name, with fresh weights.
 
     Raises:
-        ProjectError: when it is not made for these scales, or could not enlarge in parts.
+        ProjectError: when it is not made for these scales, gives something else than their
+            pictures, or could not enlarge in parts.
     """
     from isr_pipeline.networks.reach import receptive_radius
 
@@ -328,8 +330,9 @@ def build_for_training(
     keras.config.set_dtype_policy(precision)
     try:
         network = build_network(parameters.network.name, scales, **parameters.network.sizes)
+        check_network(network, scales)  # before hours are spent
         for scale in scales:
-            receptive_radius(network, scale)  # before hours are spent on one that has none
+            receptive_radius(network, scale)
         return network
     except ValueError as error:
         raise ProjectError(f"train.network: {error}") from None
@@ -441,12 +444,23 @@ def _work_digest(
     parameters: TrainParameters,
     precision: str,
     initial: keras.Model | None,
+    network: keras.Model,
 ) -> str:
     settings = parameters.model_dump(exclude=set(WITHOUT_EFFECT))
     arithmetic = [keras.backend.backend(), precision]
     return digest(
-        pictures.digest, digest_tiles(tiles), settings, arithmetic, digest_weights(initial)
+        pictures.digest,
+        digest_tiles(tiles),
+        settings,
+        arithmetic,
+        digest_weights(initial),
+        digest_layers(network),
     )
+
+
+def digest_layers(network: keras.Model) -> str:
+    """Tells networks of other layers apart, without the numbers that Keras counts them by."""
+    return re.sub(r'_\d+"', '"', network.to_json())
 
 
 def digest_weights(network: keras.Model | None) -> list[float]:
