@@ -340,6 +340,16 @@ def test_a_grey_profile_without_a_curve_is_not_put_into_colour(tmp_path, caplog)
     ]
 
 
+def test_a_profile_with_which_a_png_could_not_be_opened_is_left_out(tmp_path, caplog):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for size, kept in ((2**20, True), (2**20 + 1, False)):
+        profile = struct.pack(">L", size) + profile[4:].ljust(size - 4, b"\0")[: size - 4]
+        data = written(RGB, "PNG", tmp_path, Extras(icc=profile))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), RGB)
+        assert (read_picture(data).extras.icc == profile) is kept
+        assert bool(caplog.messages) is not kept
+
+
 def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
     exif = Image.Exif()
     exif[0x010F], exif[0x0112], exif[0x010E] = "Maker", 6, "words " * 12_000

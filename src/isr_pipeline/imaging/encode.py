@@ -18,6 +18,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 
 from isr_pipeline.imaging.exif import (
     DESCRIPTIVE,
@@ -77,6 +78,8 @@ BYTES_A_PIXEL = {"JPEG": 4, "WEBP": 13}
 
 JPEG_ROOM = {"EXIF": 65527, "XMP": 65504, "comment": 65533, "ICC profile": 255 * 65519}
 """Bytes of each that JPEG's segments hold."""
+PNG_PROFILE_ROOM = MAX_TEXT_CHUNK
+"""Bytes of a colour profile with which Pillow, and so most of Python, still opens a PNG."""
 
 
 TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -232,6 +235,8 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
     icc = extras.icc
     if icc is not None and "icc" in HELD[file_format]:
         icc = fitting(icc, channels)
+        if icc is not None and file_format == "PNG" and len(icc) > PNG_PROFILE_ROOM:
+            icc = None
         if icc is None:
             missing.append("ICC profile")
     extras = replace(extras, icc=icc)
