@@ -38,7 +38,7 @@ def test_a_card_says_what_it_is(sets):
     facts = weights.find("subpixel-tiny", 2, "bicubic").facts
     assert facts["scales"] == [2]
     assert facts["parameters"] == 20_748
-    assert facts["radius"] == {"2": 12}
+    assert facts["radius"] == {"2": 10}
     assert set(facts["files"]) == {"network.keras", "x2.xml", "x2.bin", "trained_on.json"}
     assert weights.find("subpixel-tiny", 2, "bicubic").trained_on == {"a", "b"}
 
