@@ -227,14 +227,15 @@ class ProjectHooks:
                     places += _how_to_use(Path(path))
         if "network" in pipeline.all_outputs() and not _is_champion(catalog, pipeline):
             places += _how_to_try(catalog["network"])
-        if places and (self._project / "pyproject.toml").is_file():
+        if not places:
+            return
+        if (self._project / "pyproject.toml").is_file():
             places.append(f"  {'runs':18} make ui (or: kedro mlflow ui)")
             places.append(f"  {'pipelines':18} make viz (or: kedro viz run)")
-        elif places:  # of an installed package, without a project's folder
+        else:  # an installed package, without a project's folder
             database = shlex.quote(tracking.own_database(self._project))
             places.append(f"  {'runs':18} mlflow ui --backend-store-uri {database}")
-        if places:
-            logger.info("Where to look next:\n%s", "\n".join(places))
+        logger.info("Where to look next:\n%s", "\n".join(places))
 
 
 def _name_of_run(network: str, given: dict[str, Any]) -> str:

@@ -207,3 +207,13 @@ def test_openvino_needs_neither_keras_nor_tensorflow_and_reports_to_nobody(subpi
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert process.stdout.split() == ["openvino", "None"], process.stderr
     assert process.stderr == ""
+
+
+def test_a_network_that_looks_at_the_whole_picture_is_refused():
+    import keras
+
+    lr = keras.Input((None, None, 3), name="lr")
+    mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(lr)
+    large = keras.layers.UpSampling2D(2, name="sr_x2")(lr * mean)
+    with pytest.raises(ProjectError, match=r"network 'own': layer 'squeeze' .* whole picture"):
+        KerasEngine(keras.Model(lr, {"sr_x2": large}, name="own"), 2)

@@ -21,7 +21,7 @@ from isr_pipeline.networks import (
 )
 from isr_pipeline.networks.cost import describe_layers, multiply_adds_per_pixel
 from isr_pipeline.networks.layers import BicubicUpsampling, CropToMatch
-from isr_pipeline.networks.reach import receptive_radius
+from isr_pipeline.networks.reach import reach_of
 from isr_pipeline.training.parameters import NetworkParameters
 
 DEFAULT = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
@@ -204,7 +204,7 @@ def test_a_saved_network_loads_in_a_fresh_process_with_safe_mode(tmp_path, name,
 )
 def test_nothing_beyond_the_receptive_radius_reaches_a_pixel(name, sizes):
     network = randomised(build_network(name, [2], **sizes))
-    radius = receptive_radius(network, 2)
+    radius = reach_of(network, 2).radius
     predict = at_scale(network, 2)
     side = 2 * radius + 17
     picture = np.random.default_rng(3).random((1, side, side, 3), np.float32)

@@ -6,7 +6,7 @@ from keras import layers, ops
 from isr_pipeline.networks import at_scale
 from isr_pipeline.networks.cost import multiply_adds_per_pixel
 from isr_pipeline.networks.layers import BicubicUpsampling
-from isr_pipeline.networks.reach import alignment, receptive_radius
+from isr_pipeline.networks.reach import reach_of
 
 
 def network_of(body):
@@ -90,8 +90,8 @@ def split_channels(lr):
 )
 def test_the_radius_is_what_a_changed_pixel_reaches(body, radius):
     network = network_of(body)
-    assert measured_radius(network, 8) == receptive_radius(network, 2) == radius
-    assert alignment(network, 2) == 1
+    assert measured_radius(network, 8) == reach_of(network, 2).radius == radius
+    assert reach_of(network, 2).alignment == 1
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_the_radius_is_what_a_changed_pixel_reaches(body, radius):
 )
 def test_with_a_coarser_grid_the_radius_is_not_exceeded(body):
     network = network_of(body)
-    assert 0 < measured_radius(network, 18) <= receptive_radius(network, 2) <= 18
-    assert alignment(network, 2) == 8
+    assert 0 < measured_radius(network, 18) <= reach_of(network, 2).radius <= 18
+    assert reach_of(network, 2).alignment == 8
 
 
 def test_a_grid_of_more_than_eight_pixels_is_kept():
@@ -118,9 +118,9 @@ def test_a_grid_of_more_than_eight_pixels_is_kept():
             x = layers.AveragePooling2D(2)(x)
         return layers.UpSampling2D(16)(x)
 
-    assert alignment(network_of(five_times), 2) == 16
+    assert reach_of(network_of(five_times), 2).alignment == 16
     thirds = network_of(lambda lr: layers.UpSampling2D(3)(layers.MaxPooling2D(3)(lr)))
-    assert alignment(thirds, 2) == 24
+    assert reach_of(thirds, 2).alignment == 24
 
 
 def attention(lr):
@@ -145,7 +145,7 @@ def test_what_looks_at_the_whole_picture_is_named(body, layer):
     lr = keras.Input((24, 24, 3), name="lr")
     outputs = layers.Conv2D(3, 1, name="sr_x2")(body(lr))
     with pytest.raises(ValueError, match=rf"\({layer}\) looks at the whole picture, or how far"):
-        receptive_radius(keras.Model(lr, {"sr_x2": outputs}), 2)
+        reach_of(keras.Model(lr, {"sr_x2": outputs}), 2)
 
 
 def test_a_layer_of_ones_own_says_how_far_it_looks():
@@ -154,10 +154,10 @@ def test_a_layer_of_ones_own_says_how_far_it_looks():
             return ops.average_pool(x, 5, 1, padding="same")
 
     with pytest.raises(ValueError, match="make it a layer with an attribute `reach`"):
-        receptive_radius(network_of(lambda lr: Blur()(lr)), 2)
+        reach_of(network_of(lambda lr: Blur()(lr)), 2)
     Blur.reach = 2
     network = network_of(lambda lr: conv(3)(Blur()(lr)))
-    assert measured_radius(network, 8) == receptive_radius(network, 2) == 3
+    assert measured_radius(network, 8) == reach_of(network, 2).radius == 3
 
 
 def test_multiply_adds_of_depthwise_separable_and_dense_layers_are_counted():

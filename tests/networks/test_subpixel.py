@@ -13,7 +13,7 @@ from isr_pipeline.networks import (
 )
 from isr_pipeline.networks.cost import multiply_adds_per_pixel
 from isr_pipeline.networks.layers import RepConv2D
-from isr_pipeline.networks.reach import receptive_radius
+from isr_pipeline.networks.reach import reach_of
 
 TINY = {"features": 4, "bottleneck_features": 6, "blocks": 1, "bottleneck_blocks": 1}
 MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}
@@ -36,7 +36,7 @@ def test_sizes_keep_their_promise_and_branches_cost_nothing_once_folded(size):
     assert branched.count_params() > 2 * plain.count_params()
     for network in (branched, fold(branched)):
         assert multiply_adds_per_pixel(network, 2) == multiply_adds_per_pixel(plain, 2)
-        assert receptive_radius(network, 2) == receptive_radius(plain, 2)
+        assert reach_of(network, 2).radius == reach_of(plain, 2).radius
 
 
 @pytest.mark.parametrize(

@@ -119,11 +119,12 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
     from isr_pipeline.inference.export import export_openvino
     from isr_pipeline.networks import scales_of
     from isr_pipeline.networks.cost import multiply_adds_per_pixel
-    from isr_pipeline.networks.reach import alignment, receptive_radius
+    from isr_pipeline.networks.reach import reach_of
 
     network, facts = weight_set.network, weight_set.facts
     network.set_weights([w.astype(np.float16).astype(np.float32) for w in network.get_weights()])
     scales = scales_of(network)
+    reaches = {scale: reach_of(network, scale) for scale in scales}
     name = f"{facts['name']}_{facts['degradation']}"
     if len(scales) == 1:
         name = f"{name}_x{scales[0]}"
@@ -144,8 +145,8 @@ def write_weight_set(folder: Path, weight_set: WeightSet) -> Path:
             "multiply_adds_per_pixel": {
                 str(scale): round(multiply_adds_per_pixel(network, scale), 1) for scale in scales
             },
-            "radius": {str(scale): receptive_radius(network, scale) for scale in scales},
-            "alignment": alignment(network, scales[0]),
+            "radius": {str(scale): reach.radius for scale, reach in reaches.items()},
+            "alignment": reaches[scales[0]].alignment,
             "licence": facts["licence"],
             "training": facts["training"],
             "scores": facts.get("scores", []),

@@ -76,10 +76,10 @@ BYTES_A_PIXEL = {"JPEG": 4, "WEBP": 13}
 """Memory that an encoder takes for each pixel beyond the band, where it needs the whole picture."""
 
 
-JPEG_ROOM = {"EXIF": 65527, "XMP": 65504, "comment": 65533, "ICC profile": 255 * 65519}
+JPEG_ROOM = {"EXIF": 65527, "XMP": 65504, "comment": 65533}
 """Bytes of each that JPEG's segments hold."""
-PNG_PROFILE_ROOM = MAX_TEXT_CHUNK
-"""Bytes of a colour profile with which Pillow, and so most of Python, still opens a PNG."""
+PROFILE_ROOM = {"JPEG": 255 * 65519, "PNG": MAX_TEXT_CHUNK}
+"""Bytes of a colour profile that JPEG's segments hold, and with which Pillow still opens a PNG."""
 
 
 TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -235,7 +235,7 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
     icc = extras.icc
     if icc is not None and "icc" in HELD[file_format]:
         icc = fitting(icc, channels)
-        if icc is not None and file_format == "PNG" and len(icc) > PNG_PROFILE_ROOM:
+        if icc is not None and len(icc) > PROFILE_ROOM.get(file_format, len(icc)):
             icc = None
         if icc is None:
             missing.append("ICC profile")
@@ -248,9 +248,6 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
     if any(len(comment) > JPEG_ROOM["comment"] for comment in extras.comments):
         extras = replace(extras, comments=())
         missing.append("comment")
-    if len(extras.icc or b"") > JPEG_ROOM["ICC profile"]:
-        extras = replace(extras, icc=None)
-        missing.append("ICC profile")
     if extras.exif is not None and len(extras.exif) > JPEG_ROOM["EXIF"]:
         extras = replace(extras, exif=within(extras.exif, JPEG_ROOM["EXIF"]))
         missing.append("EXIF")

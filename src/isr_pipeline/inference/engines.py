@@ -79,8 +79,8 @@ class KerasEngine:
         precision: `auto` computes as the network was trained.
 
     Raises:
-        ProjectError: when the network has no output for the scale, or was not trained in bfloat16
-            and is to be computed so.
+        ProjectError: when the network has no output for the scale, looks at the whole picture, or
+            was not trained in bfloat16 and is to be computed so.
     """
 
     name = "keras"
@@ -90,7 +90,7 @@ class KerasEngine:
 
         from isr_pipeline.networks import at_scale, fold, scales_of
         from isr_pipeline.networks.precision import in_float32, precision_of
-        from isr_pipeline.networks.reach import alignment, receptive_radius
+        from isr_pipeline.networks.reach import reach_of
 
         if scale not in scales_of(network):
             raise ProjectError(
@@ -106,8 +106,12 @@ class KerasEngine:
                 "float32; set precision to auto or float32, or the engine to openvino"
             )
         self.scale = scale
-        self.alignment = alignment(network, scale)
-        self.halo = _multiple(receptive_radius(network, scale), self.alignment)
+        try:
+            reach = reach_of(network, scale)
+        except ValueError as error:
+            raise ProjectError(f"the network '{network.name}': {error}") from None
+        self.alignment = reach.alignment
+        self.halo = _multiple(reach.radius, reach.alignment)
         self._model = at_scale(network, scale)
         # XLA, Keras's choice, compiles anew for every size, and makes TensorFlow slower on CPUs.
         self._model.compile(jit_compile=keras.backend.backend() == "jax")

@@ -261,14 +261,9 @@ def _with_channels_known(plain: "keras.Model") -> "keras.Model":
 
 def _facts(network: "keras.Model", scale: int) -> dict[str, int]:
     from isr_pipeline.networks import fold
-    from isr_pipeline.networks.reach import alignment, receptive_radius
+    from isr_pipeline.networks.reach import reach_of
 
-    network = fold(network)
-    return {
-        "scale": scale,
-        "radius": receptive_radius(network, scale),
-        "alignment": alignment(network, scale),
-    }
+    return {"scale": scale, **reach_of(fold(network), scale)._asdict()}
 
 
 def _interpolate_precisely(model: Any, scale: int) -> None:

@@ -203,19 +203,19 @@ class Upscaler:
         """Memory of the whole process with pictures that take `held` bytes, at least."""
         return self.max_memory - self.allowance + held + self._smallest
 
-    def _colour(self, part: FloatArray, hold: NDArray[np.bool_] | None = None) -> FloatArray:
+    def _colour(self, part: FloatArray, hold: NDArray[np.bool_] | bool = True) -> FloatArray:
         """`(height, width, 1 or 3)` in [0, 1], enlarged, in [0, 1].
 
-        Its mean is held, everywhere or where `hold`, `(scale * height, scale * width, 1)`, says.
+        Its mean is held, or not, or where `hold`, `(scale * height, scale * width, 1)`, says.
         """
         grey = part.shape[2] == 1
         rgb = np.repeat(part, 3, axis=2) if grey else part
         enlarged = self._engine(np.ascontiguousarray(rgb[None]))[0]
-        if hold is None:
+        if hold is True:
             enlarged = hold_mean(enlarged, rgb)
-        elif hold.any():
+        elif np.any(hold):
             held = hold_mean(enlarged, rgb)
-            np.copyto(held, enlarged, where=~hold)
+            np.copyto(held, enlarged, where=np.logical_not(hold))
             enlarged = np.clip(held, 0, 1, out=held)
         else:
             enlarged = np.clip(enlarged, 0, 1)
@@ -235,7 +235,7 @@ class Upscaler:
         """
         scale, shades, alpha = self.scale, part[..., :-1], part[..., -1:]
         opaque = _nearby(alpha, np.minimum, scale, colour.REACH) >= 1
-        new_alpha = self._colour(alpha, np.zeros_like(opaque))
+        new_alpha = self._colour(alpha, hold=False)
         np.maximum(new_alpha, _nearby(alpha, np.minimum, scale), out=new_alpha)
         np.minimum(new_alpha, _nearby(alpha, np.maximum, scale), out=new_alpha)
         new_colour = self._colour(shades * alpha, opaque)  # times alpha, still

@@ -130,9 +130,12 @@ def check_network(network: "keras.Model", scales: Sequence[int]) -> None:
 
     Raises:
         ValueError: when an output is missing, is not made by a layer of its name (which saved
-            networks are known by), or has another size than `scale` times the picture's.
+            networks are known by), or has another size than `scale` times the picture's; and for
+            what `reach.reach_of` refuses.
     """
     import keras
+
+    from isr_pipeline.networks.reach import reach_of
 
     outputs = network.output if isinstance(network.output, dict) else {}
     layers = {layer.name: layer for layer in network.layers}
@@ -157,6 +160,7 @@ def check_network(network: "keras.Model", scales: Sequence[int]) -> None:
                 f"'{network.name}' makes {shape[2]}x{shape[1]} with {shape[3]} channels at "
                 f"x{scale} of {width}x{height}, not {width * scale}x{height * scale} with 3"
             )
+        reach_of(network, scale)
 
 
 def scales_of(network: "keras.Model") -> list[int]:

@@ -57,8 +57,22 @@ class _View(NamedTuple):
     grid: float = 1.0
 
 
-def receptive_radius(network: keras.Model, scale: int) -> int:
-    """How many low-resolution pixels around one the network looks at, at most, at a scale.
+class Reach(NamedTuple):
+    """What a part of a picture needs, in low-resolution pixels, to be done like the whole.
+
+    Attributes:
+        radius: how many around one the network looks at, at most.
+        alignment: parts must begin at multiples of this: 1 where every output pixel is computed
+            alike; 8 (or more, if need be) where poolings or strides lay a grid, which must fall as
+            it does on the whole picture.
+    """
+
+    radius: int
+    alignment: int
+
+
+def reach_of(network: keras.Model, scale: int) -> Reach:
+    """Follow a network's graph at a scale, to see how far it looks.
 
     Layers of Keras are known here; a layer of anybody else's says how far it looks by an attribute
     `reach`, in pixels of its input.
@@ -66,28 +80,13 @@ def receptive_radius(network: keras.Model, scale: int) -> int:
     Raises:
         ValueError: for a layer that looks at the whole picture, or of which it is not known.
     """
-    return _rounded_up(_view(network, scale).radius)
-
-
-def alignment(network: keras.Model, scale: int) -> int:
-    """Parts of a picture must begin at multiples of this, in low-resolution pixels.
-
-    1 where every output pixel is computed alike; 8 (or more, if need be) where poolings or strides
-    lay a grid, which must fall as it does on the whole picture.
-
-    Raises:
-        ValueError: as `receptive_radius`.
-    """
-    grid = _view(network, scale).grid
-    return 1 if grid <= 1 else math.lcm(8, _rounded_up(grid))
+    view = _through(at_scale(network, scale), _View())
+    grid = 1 if view.grid <= 1 else math.lcm(8, _rounded_up(view.grid))
+    return Reach(_rounded_up(view.radius), grid)
 
 
 def _rounded_up(number: float) -> int:
     return math.ceil(number - 1e-6)  # thirds of a pixel add up to a little more
-
-
-def _view(network: keras.Model, scale: int) -> _View:
-    return _through(at_scale(network, scale), _View())
 
 
 def _through(model: keras.Model, entering: _View) -> _View:
@@ -101,9 +100,7 @@ def _through(model: keras.Model, entering: _View) -> _View:
             for x in keras.tree.flatten((args, kwargs))
             if isinstance(x, keras.KerasTensor)
         ]
-        view = _farthest(incoming)
-        if not _is_slice_of_channels(layer, args):
-            view = _beyond(layer, view)
+        view = _beyond(layer, args, _farthest(incoming))
         for output in keras.tree.flatten(outputs):
             seen[id(output)] = (output, view)
         return outputs
@@ -116,7 +113,7 @@ def _farthest(views: list[_View]) -> _View:
     return _View(*(max(values) for values in zip(*views, strict=True)))
 
 
-def _beyond(layer: Any, view: _View) -> _View:
+def _beyond(layer: Any, args: tuple[Any, ...], view: _View) -> _View:
     """What the values of a layer's output have seen, if those of its input have seen `view`."""
     radius, step, grid = view
     match layer:
@@ -148,7 +145,7 @@ def _beyond(layer: Any, view: _View) -> _View:
         case _ if type(layer).__name__ == "SpaceToDepth":
             radius += (layer.block_size - 1) * step
             step *= layer.block_size
-        case _ if not _sees_each_alone(layer):
+        case _ if not (_sees_each_alone(layer) or _is_slice_of_channels(layer, args)):
             raise ValueError(
                 f"layer '{layer.name}' ({type(layer).__name__}) looks at the whole picture, or how "
                 "far it looks is not known, so that pictures could not be done in parts: leave it "

@@ -324,15 +324,11 @@ def build_for_training(
         ProjectError: when it is not made for these scales, gives something else than their
             pictures, or could not enlarge in parts.
     """
-    from isr_pipeline.networks.reach import receptive_radius
-
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         network = build_network(parameters.network.name, scales, **parameters.network.sizes)
         check_network(network, scales)  # before hours are spent
-        for scale in scales:
-            receptive_radius(network, scale)
         return network
     except ValueError as error:
         raise ProjectError(f"train.network: {error}") from None
