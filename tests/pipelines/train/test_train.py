@@ -5,8 +5,13 @@ from kedro_datasets.json import JSONDataset
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
+from isr_pipeline.networks import build_network
 from isr_pipeline.pipelines.pair.nodes import split_photographs
-from isr_pipeline.pipelines.train.nodes import forget_checkpoints, train_network
+from isr_pipeline.pipelines.train.nodes import (
+    describe_network,
+    forget_checkpoints,
+    train_network,
+)
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 from isr_pipeline.training.checkpoints import Checkpoints
 from pipelines.conftest import split_parameters, train_parameters
@@ -38,6 +43,22 @@ def test_the_pipeline_runs_from_a_catalog(world, tmp_path):
     assert facts["train_tiles"] > 0
     assert (facts["network"], facts["degradation"]) == ("autoencoder", "unsplash")
     assert not list(tmp_path.rglob("*.h5"))  # all is saved, and the checkpoints are gone
+
+
+@pytest.mark.parametrize("scales", [[2], [2, 3, 4, 6]])
+def test_the_title_of_the_layers_counts_their_parameters_and_fits_its_picture(scales):
+    sizes = {"features": 48, "bottleneck_features": 64, "blocks": 1, "bottleneck_blocks": 1}
+    network = build_network("autoencoder", scales, **sizes)
+    table, figure = describe_network(network)
+    title = figure.axes[0].title
+    assert f"at x2: {table['parameters'].sum():,} parameters" in title.get_text()
+    all_of_them = f"({network.count_params():,} parameters for x2 x3 x4 x6 together)"
+    assert (all_of_them in title.get_text()) is (len(scales) > 1)
+    figure.draw_without_rendering()
+    extent = title.get_window_extent()
+    assert extent.x0 > 0
+    assert extent.x1 < figure.bbox.x1
+    assert extent.y1 < figure.bbox.y1
 
 
 def test_checkpoints_stay_until_everything_is_saved(world, tmp_path):

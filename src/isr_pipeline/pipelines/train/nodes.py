@@ -89,9 +89,9 @@ def describe_network(network: Network) -> tuple[pd.DataFrame, Figure]:
         f"{network.name} at x{scales[0]}: {table['parameters'].sum():,} parameters, "
         f"{table['multiply_adds_per_pixel'].sum():,.0f} multiply-adds per output pixel"
     )
-    if len(scales) > 1:
+    if network.count_params() > table["parameters"].sum():
         together = " ".join(f"x{scale}" for scale in scales)
-        title += f" ({network.count_params():,} parameters for {together} together)"
+        title += f"\n({network.count_params():,} parameters for {together} together)"
     return table, draw_table(table, title)
 
 
