@@ -35,7 +35,8 @@ from tqdm import tqdm
 
 from isr_pipeline.imaging.arrays import Picture
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
-from isr_pipeline.imaging.degradations import Degradation, degrade, encode_jpeg
+from isr_pipeline.imaging.degradations import degrade, encode_jpeg
+from isr_pipeline.imaging.recipe_names import Degradation
 from isr_pipeline.machine import describe_machine
 from isr_pipeline.networks import import_keras
 from isr_pipeline.pipelines.tile.nodes import index_tiles

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.imaging.recipe_names import DEGRADATIONS
 from isr_pipeline.terminal import say
-from isr_pipeline.weights import DEGRADATIONS
 
 SCREENFUL = 20
 """Pictures of a batch whose lines are still to be seen at its end."""
@@ -149,9 +149,9 @@ def upscale(
 @main.command()
 def models() -> None:
     """List the networks that are available."""
-    from isr_pipeline.inference.models import table
+    from isr_pipeline.inference.models import project_folder, table
 
-    rows = table(Path.cwd())
+    rows = table(project_folder())
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,12 +10,14 @@ from conftest import made_photograph
 from isr_pipeline.imaging.arrays import to_uint8
 from isr_pipeline.imaging.decode import decode_picture
 from isr_pipeline.imaging.degradations import (
+    RECIPES,
     block_mean,
     cell_starts,
     degrade,
     encode_jpeg,
     pixelate,
 )
+from isr_pipeline.imaging.recipe_names import DEGRADATIONS
 from isr_pipeline.imaging.resampling import imresize
 from isr_pipeline.quality.metrics import psnr
 
@@ -139,7 +142,11 @@ def test_a_picture_too_large_for_jpeg_is_refused_with_its_shape():
         encode_jpeg(np.zeros((8, 65501, 3), np.uint8))
 
 
-@pytest.mark.parametrize("degradation", ["unsplash", "bicubic"])
+def test_every_name_has_a_recipe():
+    assert set(RECIPES) == set(DEGRADATIONS)
+
+
+@pytest.mark.parametrize("degradation", DEGRADATIONS)
 @pytest.mark.parametrize("scale", [2, 3, 4, 6])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_degraded_pictures_have_the_whole_quotient_as_size(height, width, scale, degradation):
@@ -159,7 +166,7 @@ def test_the_degradations_differ(photograph):
 
 
 def test_an_unknown_degradation_is_refused_with_the_choices(photograph):
-    with pytest.raises(ValueError, match=r"'blur'.*unsplash, bicubic"):
+    with pytest.raises(ValueError, match=r"'blur'.*realistic, bicubic, unsplash"):
         degrade(photograph, 2, "blur")
 
 
@@ -168,8 +175,7 @@ def test_an_unknown_degradation_is_refused_with_the_choices(photograph):
     [
         pixelate,
         block_mean,
-        lambda picture, scale: degrade(picture, scale, "unsplash"),
-        lambda picture, scale: degrade(picture, scale, "bicubic"),
+        *[partial(degrade, degradation=degradation) for degradation in DEGRADATIONS],
     ],
 )
 @pytest.mark.parametrize(("height", "width"), [(3, 9), (9, 3)])

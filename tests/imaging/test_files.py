@@ -627,6 +627,7 @@ def test_what_no_larger_picture_keeps_is_named(tmp_path, caplog):
     four = np.concatenate([RGB, RGB[..., :1]], axis=2)
     unknown = written_by_tifffile(four, photometric="rgb", extrasamples=["unspecified"])
     layers = [(37724, 7, 9, b"Adobe...\0")]
+    gain = b'<x hdrgm:Version="1.0"/>'
     data = {
         "a channel without a meaning": unknown,
         "Photoshop's layers": written_by_tifffile(RGB, photometric="rgb", extratags=layers),
@@ -634,6 +635,7 @@ def test_what_no_larger_picture_keeps_is_named(tmp_path, caplog):
         "the film": encoded(
             Image.fromarray(RGB), "JPEG", xmp=b'<x GCamera:MotionPhoto="1" MicroVideoOffset="9"/>'
         ),
+        "the gain map": encoded(Image.fromarray(RGB), "JPEG", xmp=gain),
     }
     for what, content in data.items():
         picture = read_picture(content)
@@ -642,6 +644,45 @@ def test_what_no_larger_picture_keeps_is_named(tmp_path, caplog):
         result = written(picture.samples, picture.format, tmp_path, picture.extras)
         assert f"left out: {what}" in caplog.text
         assert b'MotionPhoto="1"' not in result
+        assert b"hdrgm" not in result
+
+
+def test_xmp_tells_no_more_of_a_gain_map_and_still_of_the_rest(tmp_path):
+    item = b'<rdf:li rdf:parseType="Resource"> <Container:Item Item:Semantic="%s" %s/></rdf:li>'
+    primary, gain_map = (
+        item % (b"Primary", b'Item:Mime="image/jpeg"'),
+        item % (b"GainMap", b'Item:Length="42"'),
+    )
+    xmp = (
+        b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" a="b">'
+        b"<hdrgm:GainMapMax>2.5</hdrgm:GainMapMax>" + primary + b"\n" + gain_map + b"</x>"
+    )
+    data = encoded(Image.fromarray(RGB), "JPEG", xmp=xmp)
+    result = written(RGB, "JPEG", tmp_path, read_picture(data).extras)
+    assert read_picture(result).extras.xmp == (
+        b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" a="b">' + primary + b"\n</x>"
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_size_beside_regions_grows_and_that_of_a_page_does_not(tmp_path, nested):
+    height, width = RGB.shape[:2]
+
+    def xmp(factor):
+        size = (width * factor, height * factor)
+        inner = (
+            b"<mwg-rs:AppliedToDimensions rdf:parseType='Resource'><stDim:w>%d</stDim:w>"
+            b"<stDim:h>%d</stDim:h></mwg-rs:AppliedToDimensions>"
+            if nested
+            else b'<mwg-rs:AppliedToDimensions stDim:h="%d" stDim:unit="pixel" stDim:w="%d"/>'
+        ) % (size if nested else size[::-1])
+        page = b'<xmpTPg:MaxPageSize stDim:w="%d" stDim:h="11"/>' % width
+        return b"<x>" + page + inner + b'<mwg-rs:Area stArea:w="0.5"/></x>'
+
+    data = encoded(Image.fromarray(RGB), "JPEG", xmp=xmp(1))
+    larger = np.repeat(np.repeat(RGB, 3, axis=0), 3, axis=1)
+    result = written(larger, "JPEG", tmp_path, read_picture(data).extras)
+    assert read_picture(result).extras.xmp == xmp(3)
 
 
 def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):

@@ -1,11 +1,13 @@
 import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from inference.doubles import write_card, write_champion
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.inference.models import champion_of, choose, table
+from isr_pipeline.inference.models import champion_of, choose, project_folder, table
 
 
 def test_without_anything_the_error_says_what_to_do(no_weights):
@@ -179,3 +181,42 @@ def test_the_table_has_champion_and_shipped_weights(no_weights):
         ),
         ("subpixel-small", "x2", "bicubic", "12,345", "Set5 x2 37.51 dB"),
     ]
+
+
+def test_champions_are_found_from_a_folder_within_the_project(no_weights, monkeypatch):
+    project = no_weights.working
+    below = project / "notebooks" / "deeper"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert project_folder() == below  # nothing was ever trained
+    write_champion(project, "photos", "realistic", [2])
+    assert project_folder() == project
+    theirs = write_champion(below, "photos", "realistic", [2]).parents[3]
+    assert project_folder() == theirs == below
+
+
+def test_champions_above_that_belong_to_somebody_else_are_not_taken(no_weights, monkeypatch):
+    below = no_weights.working / "notebooks"
+    below.mkdir()
+    write_champion(no_weights.working, "photos", "realistic", [2])
+    monkeypatch.chdir(below)
+    stat = Path.stat
+
+    def owned(path, **options):
+        found = stat(path, **options)
+        changes = {"st_uid": found.st_uid + (path == no_weights.working)}
+        return SimpleNamespace(
+            **{**{k: getattr(found, k) for k in ("st_mode", "st_uid")}, **changes}
+        )
+
+    monkeypatch.setattr(Path, "stat", owned)
+    assert project_folder() == below
+
+
+def test_a_working_folder_that_was_deleted_has_no_champions(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert project_folder() == Path()
+    assert choose("subpixel-small", 2, "bicubic", project_folder()).model.name == "subpixel-small"

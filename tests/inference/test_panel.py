@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from conftest import made_photograph
 from inference.doubles import LocalEngine
@@ -96,6 +96,19 @@ def test_a_panel_is_written_with_little_loss(tmp_path, picture, name):
         compare_file(picture, output, Upscaler(LocalEngine(), 2))
     lossless, lossy = (np.asarray(Image.open(tmp_path / n), int) for n in ("panel.png", name))
     assert np.abs(lossless - lossy).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["panel.png", "panel.jpg", "panel.webp", "panel.tif", "panel.bmp"])
+def test_a_panel_has_the_pictures_colour_profile(tmp_path, name):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    wide = profile[:16] + b"RGB " + profile[20:]  # which is not sRGB's
+    image = Image.fromarray(made_photograph(60, 90, seed=2))
+    image.save(tmp_path / "rgb.png", icc_profile=wide)
+    image.convert("CMYK").save(tmp_path / "cmyk.jpg", icc_profile=wide)
+    for picture, expected in (("rgb.png", wide), ("cmyk.jpg", None)):
+        compare(tmp_path / picture, tmp_path / name, overwrite=True)
+        found = Image.open(tmp_path / name).info.get("icc_profile")
+        assert found == (None if name.endswith("bmp") else expected)
 
 
 def test_a_panel_shows_both_columns(tmp_path):

@@ -96,3 +96,9 @@ def test_every_shipped_set_is_whole(card):
     for figure in ("data", "command", "seconds", "machine"):
         assert card.facts["training"][figure]
     assert card.facts["licence"]
+
+
+@pytest.mark.parametrize("name", ["champion", "champion:photos", "my/network.keras"])
+def test_a_champion_or_a_file_is_no_name_and_the_error_says_where_they_open(name):
+    with pytest.raises(ProjectError, match=rf"Upscaler\('{name}'\).*load_keras_file"):
+        weights.load_network(name, scale=2)

@@ -7,20 +7,23 @@ antialiased bicubic reduction. `realistic` is what a picture from a camera or fr
 through: a little blur, some resize kernel, noise, JPEG.
 """
 
+import hashlib
 import zlib
-from typing import Literal, get_args
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from isr_pipeline.imaging import resampling
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.decode import decode_picture
+from isr_pipeline.imaging.recipe_names import DEGRADATIONS
 from isr_pipeline.imaging.resampling import imresize
-
-Degradation = Literal["unsplash", "bicubic", "realistic"]
-DEGRADATIONS: tuple[str, ...] = get_args(Degradation)
 
 _KERNELS = (
     Image.Resampling.BICUBIC,
@@ -137,32 +140,68 @@ def _blur(picture: Picture, deviations: NDArray[np.float64], angle: float) -> Pi
     return np.asarray(blurred, np.uint8)
 
 
-def degrade(high_res: Picture, scale: int, degradation: Degradation, seed: int = 0) -> Picture:
+def _by_bicubic(high_res: Picture, scale: int, _: int) -> Picture:
+    cropped = _cropped(high_res, scale)
+    return imresize(cropped, cropped.shape[0] // scale, cropped.shape[1] // scale)
+
+
+def _by_realistic(high_res: Picture, scale: int, seed: int) -> Picture:
+    own = zlib.crc32(high_res.tobytes())
+    return realistic(_cropped(high_res, scale), scale, np.random.default_rng([seed, scale, own]))
+
+
+def _by_unsplash(high_res: Picture, scale: int, _: int) -> Picture:
+    pixelated = decode_picture(encode_jpeg(pixelate(high_res, scale))).pixels
+    return block_mean(pixelated, scale)
+
+
+RECIPES: MappingProxyType[str, Callable[[Picture, int, int], Picture]] = MappingProxyType(
+    {"realistic": _by_realistic, "bicubic": _by_bicubic, "unsplash": _by_unsplash}
+)
+"""What makes the small picture, by the names in `recipe_names`.
+
+Each takes the original, `(height, width, 3)` of any size from `scale` on, the scale and a seed, and
+returns `(height // scale, width // scale, 3)`, uint8; the same every time for the same three.
+"""
+
+
+def degrade(high_res: Picture, scale: int, degradation: str, seed: int = 0) -> Picture:
     """Make the small picture of `high_res`.
 
     Args:
         high_res: `(height, width, 3)`.
         scale: the integer factor, at least 2.
-        degradation: `unsplash`, `bicubic` or `realistic` (see the module).
+        degradation: one of `RECIPES`, such as `bicubic`.
         seed: of `realistic`, whose draw depends on it and on the picture's own pixels.
 
     Returns:
         `(height // scale, width // scale, 3)`, uint8.
+
+    Raises:
+        ValueError: for another degradation, and a picture of fewer pixels a side than the scale.
     """
+    if degradation not in RECIPES:
+        raise ValueError(
+            f"unknown degradation '{degradation}': choose one of {', '.join(DEGRADATIONS)}"
+        )
     height, width = high_res.shape[:2]
     _check_size(height, width, scale)
-    cropped = high_res[: height // scale * scale, : width // scale * scale]
-    if degradation == "bicubic":
-        return imresize(cropped, height // scale, width // scale)
-    if degradation == "realistic":
-        own = zlib.crc32(high_res.tobytes())
-        return realistic(cropped, scale, np.random.default_rng([seed, scale, own]))
-    if degradation == "unsplash":
-        pixelated = decode_picture(encode_jpeg(pixelate(high_res, scale))).pixels
-        return block_mean(pixelated, scale)
-    raise ValueError(
-        f"unknown degradation '{degradation}': choose one of {', '.join(DEGRADATIONS)}"
-    )
+    return RECIPES[degradation](high_res, scale, seed)
+
+
+@cache
+def code_digest() -> str:
+    """Of the code of this module and of reductions: pictures made by other code are others."""
+    sources = [
+        Path(str(file)).read_text(encoding="utf-8") for file in (__file__, resampling.__file__)
+    ]
+    return hashlib.sha256("".join(sources).encode()).hexdigest()
+
+
+def _cropped(high_res: Picture, scale: int) -> Picture:
+    """Without what is left over at the bottom and right when the scale divides."""
+    height, width = (size // scale * scale for size in high_res.shape[:2])
+    return high_res[:height, :width]
 
 
 def _check_size(height: int, width: int, scale: int) -> None:

@@ -44,9 +44,11 @@ from isr_pipeline.imaging.exif import (
     within,
 )
 from isr_pipeline.imaging.files import (
+    GAIN_MAP,
     MOVING,
     PHOTOSHOP,
     PHOTOSHOP_RESOURCES,
+    REGIONS,
     XMP_TEXT,
     Extras,
     Samples,
@@ -268,20 +270,30 @@ def _names_colours(extras: Extras) -> bool:
 
 
 def _xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:
-    """XMP with its notes of the picture's size corrected, and without those of a film behind it."""
+    """XMP with its notes of the picture's size corrected.
+
+    It no longer tells of what stood behind the picture, a film or a gain map.
+    """
     sizes = {b"exif:PixelXDimension|tiff:ImageWidth": width}
     sizes[b"exif:PixelYDimension|tiff:ImageLength"] = height
     for names, size in sizes.items():
         xmp = re.sub(rb"((?:%s)\W{1,3})\d+" % names, rb"\g<1>%d" % size, xmp)
-    panorama = re.search(rb"GPano:CroppedAreaImageWidthPixels\W{1,3}(\d{1,9})", xmp)
-    former = int(panorama[1]) if panorama else 0
-    if former and width % former == 0:
-        xmp = re.sub(
-            rb"(GPano:\w+Pixels\W{1,3})(\d{1,9})",
-            lambda found: found[1] + b"%d" % (int(found[2]) * (width // former)),
-            xmp,
-        )
-    return MOVING.sub(rb"\g<1>0", xmp)
+    xmp = _grown(xmp, rb"GPano:CroppedAreaImageWidthPixels", rb"GPano:\w+Pixels", width)
+    xmp = REGIONS.sub(lambda found: _grown(found[0], rb"stDim:w", rb"stDim:[wh]", width), xmp)
+    return MOVING.sub(rb"\g<1>0", GAIN_MAP.sub(b"", xmp))
+
+
+def _grown(xmp: bytes, of_width: bytes, names: bytes, width: int) -> bytes:
+    """XMP whose numbers of pixels have grown as the one of the width has, if by a whole factor."""
+    found = re.search(of_width + rb"\W{1,3}(\d{1,9})", xmp)
+    former = int(found[1]) if found else 0
+    if former == 0 or width % former:
+        return xmp
+    return re.sub(
+        rb"(%s\W{1,3})(\d{1,9})" % names,
+        lambda found: found[1] + b"%d" % (int(found[2]) * (width // former)),
+        xmp,
+    )
 
 
 def turned(samples: Samples, extras: Extras) -> tuple[Samples, Extras]:

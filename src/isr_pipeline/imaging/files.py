@@ -75,6 +75,17 @@ TEXT_ROOM = 1 << 26
 """Bytes that a compressed text is unpacked to, at most."""
 MOVING = re.compile(rb"((?:MotionPhoto|MicroVideo)\W{1,3})1")
 """Where XMP says that a film is appended to the picture."""
+GAIN_MAP = re.compile(
+    rb"""\shdrgm:\w{1,40}=(?:"[^"]{0,200}"|'[^']{0,200}')"""
+    rb"|<hdrgm:(\w{1,40})>[^<]{0,200}</hdrgm:\1>"
+    rb"|<rdf:li\b[^<>]{0,300}>\s{0,100}<Container:Item\b[^<>]{0,300}"
+    rb"""Item:Semantic=["']GainMap["'][^<>]{0,300}/>\s{0,100}</rdf:li>"""
+)
+"""What XMP says of a gain map behind the picture ("Ultra HDR Image Format v1.1", Android)."""
+REGIONS = re.compile(
+    rb"(?s)mwg-rs:AppliedToDimensions(?:[^>]{0,300}/>|.{0,600}?</mwg-rs:AppliedToDimensions>)"
+)
+"""Where XMP has the picture's size beside regions, such as faces (Metadata Working Group, 2.0)."""
 
 PNG_COPIED = frozenset(
     {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"mDCV", b"cLLI"}
@@ -368,6 +379,8 @@ def _left_out(image: Image.Image, data: bytes, xmp: Any) -> Iterator[str]:
         yield "the pictures behind the first"
     if isinstance(xmp, bytes) and MOVING.search(xmp):
         yield "the film"
+    if image.format != "MPO" and isinstance(xmp, bytes) and GAIN_MAP.search(xmp):
+        yield "the gain map"
     if tags.get(SAMPLES_PER_PIXEL, 1) > len(set(image.getbands()) - {"X"}):
         yield "a channel without a meaning"
     if PHOTOSHOP_LAYERS in tags:

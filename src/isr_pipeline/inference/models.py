@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from isr_pipeline.weights import Card
 
 CHAMPION = "champion"
+MODELS = "data/06_models"
+"""Where a project has the champions of its environments."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,39 @@ class Source:
     scales: tuple[int, ...] = ()
 
 
+def project_folder() -> Path:
+    """The folder with champions that one works in: the working folder, or one that it lies in.
+
+    Notebooks run in a project's `notebooks/`. Only folders of the working folder's owner are
+    looked into, so that nobody else's network is taken from, say, `/tmp`.
+    """
+    try:
+        here = Path.cwd()
+        owner = here.stat().st_uid
+        for folder in (here, *here.parents):
+            if folder.stat().st_uid != owner:
+                break
+            if (folder / MODELS).is_dir():
+                return folder
+    except OSError:  # the working folder was deleted
+        return Path()
+    return here
+
+
 def choose(model: str | Path | None, scale: int, degradation: str | None, folder: Path) -> Source:
     """Find the network for a name, or for no name at all.
 
     Args:
         model: name of shipped weights such as `subpixel-small`; `champion`, or `champion:photos`
             for that of an environment; a `.keras` or exported `.xml` file or a champion's folder;
-            or None. Without a choice it is the working folder's champion for this scale and
+            or None. Without a choice it is the project's champion for this scale and
             degradation (of several the one crowned last) unless shipped weights or interpolation
             were better on its test pictures, else the shipped weights for them, else any champion
             for the scale.
         scale: the integer factor.
         degradation: `bicubic`, `unsplash` or `realistic`; None for `realistic`, or where a network
             is named that is not for it, for what that is for.
-        folder: the working folder.
+        folder: the project's, see `project_folder`.
 
     Raises:
         ProjectError: when there is no such network, saying what there is.
@@ -184,7 +205,7 @@ def champions(folder: Path) -> list[tuple[Source, list[int]]]:
 def _champions(folder: Path) -> list[Source]:
     """All champions that can enlarge, the one crowned last first."""
     found = []
-    for path in folder.glob("data/06_models/*/champion/record.json"):
+    for path in folder.glob(f"{MODELS}/*/champion/record.json"):
         try:
             record = json.loads(path.read_text())
             scales = sorted(int(name.removeprefix("x")) for name in record["psnr_rgb"])
@@ -227,7 +248,7 @@ def table(folder: Path) -> list[tuple[str, ...]]:
     """What is available, as rows for a terminal, the heading first.
 
     Args:
-        folder: the working folder, whose champions come first.
+        folder: the project's, whose champions come first, see `project_folder`.
     """
     from isr_pipeline import weights
 

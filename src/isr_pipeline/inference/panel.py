@@ -16,6 +16,7 @@ from isr_pipeline.imaging.decode import (
     is_grey,
     open_image,
 )
+from isr_pipeline.imaging.profiles import fitting
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.batch import MAXIMUM_MEGAPIXELS, check_room, read_whole
 from isr_pipeline.inference.plan import in_the_way, shown
@@ -78,6 +79,7 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
         data = read_whole(picture, size)
         with open_image(data, FORMATS, MAXIMUM_MEGAPIXELS) as image:
             width, height = image.size
+            profile = _profile(image)
         held = height * width * upscaler.scale**2 * BYTES_A_PIXEL
         check_room(upscaler, f"{shown(picture)}: a panel of {width}x{height}", size + held)
         decoded = decode_picture(data, MAXIMUM_MEGAPIXELS)
@@ -92,11 +94,22 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
         enlarged = upscaler(pixels)
     bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
     panel = draw_panel(bicubic, enlarged, upscaler.description)
+    saving = SAVING.get(output.suffix.lower(), {})
+    if profile is not None and len(profile) <= encode.PROFILE_ROOM["PNG"]:
+        saving = {**saving, "icc_profile": profile}
     try:
         with replace_file(output) as partial:
-            panel.save(partial, **SAVING.get(output.suffix.lower(), {}))
+            panel.save(partial, **saving)
     except OSError as error:
         raise ProjectError(f"{shown(output)}: {error.strerror or error}") from None
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    """The colour profile under which a panel shows the colours of a picture; None for sRGB."""
+    icc = image.info.get("icc_profile")
+    if not isinstance(icc, bytes) or image.mode in ("CMYK", "YCCK"):  # which becomes sRGB
+        return None
+    return fitting(icc, 3)
 
 
 _JPEG, _WEBP = {"quality": 95, "subsampling": 0}, {"lossless": True}

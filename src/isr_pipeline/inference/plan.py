@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -273,14 +274,18 @@ def _checked(tasks: list[Task], output: Path) -> list[Task]:
         with suppress(OSError):  # whoever reads it says why
             originals[_node(task.source)] = task.source
 
+    @cache
+    def place(folder: Path) -> tuple[Path | None, bool]:
+        return in_the_way(folder), _real(folder).is_relative_to(results)
+
     def problem(task: Task) -> str:
         target = shown(task.target)
-        blocking = in_the_way(task.target.parent)
+        blocking, is_within = place(task.target.parent)
         if blocking is not None:
             return f"its place {target} cannot be: {shown(blocking)} is a file"
         if _is_folder(task.target):
             return f"its place {target} is a folder"
-        if not _real(task.target.parent).is_relative_to(results):
+        if not is_within:
             return f"its place {target} is reached by a link out of the output folder"
         try:
             original = originals.get(_node(task.target))

@@ -311,10 +311,10 @@ def _open(
             raise ProjectError(f"the engine enlarges by {model.scale}, not by {scale}")
         return model, getattr(model, "name", "an engine"), meant
     from isr_pipeline.inference.engines import open_engine
-    from isr_pipeline.inference.models import choose
+    from isr_pipeline.inference.models import choose, project_folder
 
     if model is None or isinstance(model, str | Path):
-        source = choose(model, scale, degradation, Path.cwd())
+        source = choose(model, scale, degradation, project_folder())
         opened = open_engine(source.model, scale, engine, precision)
         text = f"{source.description}; {opened.name}, {opened.precision}"
         return opened, text, source.degradation or meant

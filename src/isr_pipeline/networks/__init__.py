@@ -67,12 +67,13 @@ def check_backend() -> None:
         )
 
 
-def load_keras_file(path: Path) -> "keras.Model":
+def load_keras_file(path: str | Path) -> "keras.Model":
     """Load a network from a `.keras` file without executing anything in it (`safe_mode`).
 
     Raises:
         ProjectError: when the file is not there, damaged, or holds no network of ours.
     """
+    path = Path(path)
     if not path.is_file():
         raise ProjectError(f"there is no network {path}")
     if not zipfile.is_zipfile(path):  # Keras would say that there is no file

@@ -19,6 +19,7 @@ from isr_pipeline.inference.models import (
     champions,
     find_champion,
     is_no_better_than_bicubic,
+    project_folder,
 )
 from isr_pipeline.inference.upscaler import Upscaler
 
@@ -54,7 +55,7 @@ def serve(port: int, maximum_megapixels: float) -> None:
             raise ProjectError(
                 f"port {port} cannot be used ({error.strerror}): choose another with --port"
             ) from None
-    app = create_app(Path.cwd(), maximum_megapixels)
+    app = create_app(project_folder(), maximum_megapixels)
     server = uvicorn.Server(uvicorn.Config(app, host=ADDRESS, port=port, log_level="warning"))
     app.state.is_stopping = lambda: server.should_exit
     print(f"http://{ADDRESS}:{port} (Ctrl+C ends it)", flush=True)

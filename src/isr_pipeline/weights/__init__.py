@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isr_pipeline.errors import ProjectError, check_word
+from isr_pipeline.imaging.recipe_names import DEGRADATIONS
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 TRAINED_ON = "trained_on.json"
 REALISTIC = "realistic"
-DEGRADATIONS = (REALISTIC, "bicubic", "unsplash")
-"""What networks are trained against; the first is meant when nobody says."""
+"""What is meant when nobody says a degradation."""
 DEFAULT_ORDER = ("subpixel-small", "subpixel-medium", "subpixel-tiny", "autoencoder")
 """Which name is taken for a scale when nobody chooses: the best for its cost."""
 
@@ -213,9 +213,15 @@ def load_network(
         `sr_x<scale>`, not clipped.
 
     Raises:
-        ProjectError: for weights that do not exist, or whose SHA-256 is not the shipped one's.
+        ProjectError: for weights that do not exist, or whose SHA-256 is not the shipped one's, and
+            for a champion or a file, which are not the package's.
     """
     from isr_pipeline.networks import load_keras_file
 
+    if str(name).partition(":")[0] == "champion" or str(name).endswith(".keras"):
+        raise ProjectError(
+            f"load_network has the package's weights alone: Upscaler({str(name)!r}) enlarges with "
+            "that network, and networks.load_keras_file opens a file"
+        )
     check_choice(scale, degradation)
     return load_keras_file(find(name, scale, degradation).path("network.keras"))

@@ -281,6 +281,13 @@ def test_a_changed_parameter_makes_the_store_anew(world, tmp_path):
     assert first.digest == again.digest != other.digest
 
 
+def test_changed_code_of_a_degradation_makes_the_store_anew(world, monkeypatch):
+    first = store_pictures(world.pairs, world.photographs, pair_parameters())
+    monkeypatch.setattr("isr_pipeline.pipelines.pair.nodes.code_digest", lambda: "of other code")
+    changed = store_pictures(world.pairs, world.photographs, pair_parameters())
+    assert changed.digest != first.digest
+
+
 def test_a_leak_is_refused():
     pairs = pd.DataFrame({"original": ["a", "a", "b"], "split": ["train", "test", None]})
     with pytest.raises(ProjectError, match="several splits, first a"):

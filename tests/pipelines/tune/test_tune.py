@@ -216,10 +216,18 @@ def test_the_best_complete_trial_is_written_in_the_types_of_train():
     chosen = yaml.safe_load(text)["train"]
     assert repr(chosen) == repr(
         {
+            "network": {
+                "name": "autoencoder",
+                "autoencoder": {
+                    "features": 16,
+                    "bottleneck_features": 8,
+                    "blocks": 1,
+                    "bottleneck_blocks": 1,
+                },
+            },
             "average": None,
             "augment": False,
             "batch_size": 4,
-            "network": {"autoencoder": {"features": 16}},
         }
     )
     assert metrics["tune"] == {
@@ -233,6 +241,18 @@ def test_the_best_complete_trial_is_written_in_the_types_of_train():
     failed = trials.assign(trial=[1, 2, 3]).astype({"average": object})
     failed = pd.concat([failed.iloc[2:].assign(trial=0, state="fail"), failed], ignore_index=True)
     assert "before: 30.00 dB" in choose_best(failed, train_parameters(average=0.9), tune)[0]
+
+
+def test_the_file_names_the_network_that_was_chosen_for_this_run_alone():
+    trials = table(batch_size=[2, 4, 2])
+    tune = tune_parameters(space={"batch_size": {"choices": [2, 4]}})
+    train = train_parameters(network__name="subpixel", network__subpixel__size="tiny")
+    chosen = yaml.safe_load(choose_best(trials, train, tune)[0])["train"]
+    assert chosen["network"] == {
+        "name": "subpixel",
+        "subpixel": {"size": "tiny", "branches": False},
+    }
+    assert chosen["batch_size"] == 4
 
 
 def test_without_a_complete_trial_there_is_no_best():

@@ -74,7 +74,7 @@ def open_pair(
         test_set: which has it.
         photograph: its name.
         scale: the integer factor.
-        protocol: `bicubic`, `unsplash`, `realistic` or `jpeg70`.
+        protocol: `jpeg70`, or the degradation.
         seed: of the `realistic` degradation.
 
     Raises:
@@ -106,10 +106,8 @@ def open_pair(
     elif protocol == "jpeg70":
         reduced = degrade(truth, scale, "bicubic")
         low_res = decode_picture(encode_jpeg(reduced, quality=70)).pixels
-    elif protocol == "realistic":
-        low_res = degrade(truth, scale, "realistic", seed)
     else:
-        low_res = degrade(truth, scale, "bicubic")
+        low_res = degrade(truth, scale, protocol, seed)
     if (low_res.shape[0] * scale, low_res.shape[1] * scale) != (height, width):
         raise ProjectError(
             f"{own} is {low_res.shape[1]}x{low_res.shape[0]}, which is not 1/{scale} of its "

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from isr_pipeline.imaging.recipe_names import Degradation
 from isr_pipeline.parameters import Parameters, listed
 
 ABLATION = "ablation"
 """What `docs/results` has beside benchmarks."""
-Protocol = Literal["bicubic", "unsplash", "realistic", "jpeg70"]
-
+Protocol = Literal[Degradation, "jpeg70"]
 
 Words = Annotated[list[str], BeforeValidator(listed)]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture
-from isr_pipeline.imaging.degradations import block_mean, degrade
+from isr_pipeline.imaging.degradations import block_mean, code_digest, degrade
 from isr_pipeline.imaging.resampling import imresize
 from isr_pipeline.pipelines.pair.belonging import digest_pairs
 from isr_pipeline.pipelines.pair.parameters import (
@@ -207,7 +207,7 @@ def store_pictures(
     usable = pairs[pairs["status"] == USABLE]
     columns = ["photograph", "scale", "reduction", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
     settings = parameters.model_dump(exclude={"agreement"})
-    work = digest("pictures", 2, usable[columns].to_numpy().tolist(), settings)
+    work = digest("pictures", code_digest(), usable[columns].to_numpy().tolist(), settings)
     groups = list(usable.groupby("photograph", sort=False))
 
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from isr_pipeline.imaging.degradations import Degradation
+from isr_pipeline.imaging.recipe_names import Degradation
 from isr_pipeline.parameters import Parameters, listed
 
 

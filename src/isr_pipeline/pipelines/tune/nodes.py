@@ -95,7 +95,7 @@ def search_parameters(
 def choose_best(
     trials: pd.DataFrame, train: TrainParameters, tune: TuneParameters
 ) -> tuple[str, dict[str, Any]]:
-    """The best trial's parameters as a parameters file, and the search's figures.
+    """The best trial's parameters and network as a parameters file, and the search's figures.
 
     Raises:
         ProjectError: when no trial was completed.
@@ -122,7 +122,10 @@ def choose_best(
             figures["present_val_psnr"] = float(trial["val_psnr"])
             note = f" The parameters before: {figures['present_val_psnr']:.2f} dB."
             break
-    nested: dict[str, Any] = {}
+    # The network stands in the file too: it may have been chosen for this run alone.
+    name = chosen.get("network.name", train.network.name)
+    sizes = getattr(train.network, name).model_dump()
+    nested: dict[str, Any] = {"network": {"name": name, name: sizes}}
     for key, value in chosen.items():
         *groups, last = key.split(".")
         target = nested

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from isr_pipeline.imaging.recipe_names import Degradation
 from isr_pipeline.parameters import Parameters
 
 
@@ -30,7 +31,7 @@ class UpscaleParameters(Parameters):
     output: str
     scale: int = Field(ge=2)
     model: str | None
-    degradation: Literal["bicubic", "unsplash", "realistic"] | None
+    degradation: Degradation | None
     engine: Literal["auto", "keras", "openvino"]
     precision: Literal["auto", "float32", "bfloat16"]
     max_memory: str | None
