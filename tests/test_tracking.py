@@ -239,3 +239,11 @@ def test_files_that_go_where_the_project_was_are_named(run, tmp_path, caplog):
         tracking.see_where_files_go(tmp_path / "another")  # whose database this is not
     (said,) = (r.getMessage() for r in caplog.records if r.name == "isr_pipeline.tracking")
     assert f"in {former}/mlartifacts, where" in said
+
+
+def test_runs_are_seen_where_they_were_recorded(monkeypatch, tmp_path):
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "https://me:secret@runs.example/a")
+    assert tracking.how_to_see_runs() == "https://runs.example/a"
+    uri = tracking.own_database(tmp_path / "my folder")
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    assert tracking.how_to_see_runs() == f"mlflow ui --backend-store-uri '{uri}'"

@@ -233,8 +233,7 @@ class ProjectHooks:
             places.append(f"  {'runs':18} make ui (or: kedro mlflow ui)")
             places.append(f"  {'pipelines':18} make viz (or: kedro viz run)")
         else:  # an installed package, without a project's folder
-            database = shlex.quote(tracking.own_database(self._project))
-            places.append(f"  {'runs':18} mlflow ui --backend-store-uri {database}")
+            places.append(f"  {'runs':18} {tracking.how_to_see_runs()}")
         logger.info("Where to look next:\n%s", "\n".join(places))
 
 

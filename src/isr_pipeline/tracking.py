@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -94,6 +95,19 @@ def artifact_location(uri: str, project_root: Path) -> str | None:
 def own_database(project_root: Path) -> str:
     """The address of the database in a project's folder."""
     return f"sqlite:///{project_root.as_posix()}/mlflow.db"
+
+
+def how_to_see_runs() -> str:
+    """What shows this process's runs to somebody without a project's folder.
+
+    The address of a server, else the command that serves them.
+    """
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if urlparse(uri).scheme in SERVERS:
+        return _without_password(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 @functools.cache

@@ -191,6 +191,23 @@ def test_a_network_that_suits_nothing_is_named(network_file, shipped, network, c
     assert "The champion suits none" in caplog.text
 
 
+def test_a_scale_that_no_network_is_for_is_named(network_file, shipped, caplog):
+    load_benchmark_models(
+        None,
+        parameters(models=[str(network_file)], protocols=["bicubic", "jpeg70"], scales=[2, 5, 7]),
+    )
+    for protocol in ("bicubic", "jpeg70"):
+        assert f"No network that takes part is for {protocol} at x5 x7" in caplog.text
+    caplog.clear()
+    load_benchmark_models(
+        None, parameters(models=[str(network_file)], protocols=["bicubic"], scales=[2])
+    )
+    load_benchmark_models(
+        None, parameters(models=["champion"], protocols=["bicubic"], scales=[2])
+    )  # a project begins without
+    assert "No network" not in caplog.text
+
+
 def test_a_champions_folder_tells_what_it_was_trained_on_and_against(network_file, tmp_path):
     shutil.copy(network_file, tmp_path / "network.keras")
     record = {"protocol": "bicubic", "trained_on": ["a" * 64], "score": 30.0}

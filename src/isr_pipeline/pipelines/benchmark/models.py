@@ -104,6 +104,14 @@ def open_models(
                     f"benchmark.models: two networks are called '{model.label}': rename a file"
                 )
             models.append(model)
+    for protocol in protocols:
+        bare = [s for s in scales if not any(model.suits(protocol, s) for model in models)]
+        if models and bare:
+            logger.warning(
+                "No network that takes part is for %s at %s: interpolation stands there alone",
+                protocol,
+                " ".join(f"x{scale}" for scale in bare),
+            )
     return models
 
 
