@@ -1,3 +1,4 @@
+import logging
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import to_unit
 from isr_pipeline.inference import engines
 from isr_pipeline.inference.engines import KerasEngine, OpenVinoEngine, open_engine
+from isr_pipeline.networks import build_network
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
@@ -217,3 +219,14 @@ def test_a_network_that_looks_at_the_whole_picture_is_refused():
     large = keras.layers.UpSampling2D(2, name="sr_x2")(lr * mean)
     with pytest.raises(ProjectError, match=r"network 'own': layer 'squeeze' .* whole picture"):
         KerasEngine(keras.Model(lr, {"sr_x2": large}, name="own"), 2)
+
+
+def test_many_networks_in_one_process_cause_no_advice_on_tracing(caplog):
+    logging.getLogger("tensorflow").addHandler(caplog.handler)
+    try:
+        for _ in range(6):
+            network = build_network("subpixel", [2], size="tiny", branches=False)
+            KerasEngine(network, 2)(np.zeros((1, 8, 8, 3), np.float32))
+    finally:
+        logging.getLogger("tensorflow").removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text

@@ -411,3 +411,12 @@ def test_a_window_takes_no_more_memory_than_is_reckoned(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert all(0.5 < share < 1 for share in json.loads(done.stdout)), done.stdout
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_arrays_of_another_byte_order_are_the_same_picture(kind):
+    values = picture(20, 30, 3, kind)
+    swapped = values.astype(values.dtype.newbyteorder())  # as tifffile reads what a Mac wrote
+    result = Upscaler(LocalEngine(), 2)(swapped)
+    assert result.dtype == kind
+    assert np.array_equal(result, Upscaler(LocalEngine(), 2)(values))

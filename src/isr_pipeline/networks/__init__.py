@@ -8,6 +8,7 @@ Nothing here is imported before it is needed: Keras takes seconds to load.
 """
 
 import importlib.util
+import logging
 import os
 import sys
 import zipfile
@@ -43,11 +44,17 @@ def import_keras() -> None:
     Raises:
         ProjectError: when the backend that was asked for is not there.
     """
+    logging.getLogger("tensorflow").addFilter(_is_no_advice_on_tracing)
     if "keras" in sys.modules:
         return
     check_backend()
     with quiet():
         import keras  # noqa: F401
+
+
+def _is_no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    """TensorFlow warns of its own traces when the fifth network of a process is first called."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def check_backend() -> None:

@@ -114,6 +114,9 @@ def fit_network(
         parameters.augment,
         make_reader,
     )
+    validation = ValidationTiles(
+        tiles, pictures, parameters.validation_tiles, parameters.batch_size, make_reader
+    )
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
     network = build_for_training(parameters, feed.scales, precision)
@@ -147,7 +150,7 @@ def fit_network(
                 )
         logger.info(
             "Training %s: %s parameters, scales %s, %d epochs of %d steps, %s on %s, "
-            "tiles from the %s",
+            "tiles from the %s, %d of each scale for validation",
             parameters.network.name,
             f"{network.count_params():,}",
             feed.scales,
@@ -156,6 +159,7 @@ def fit_network(
             precision,
             keras.backend.backend(),
             "device" if on_device else "host",
+            validation.count,
         )
         batches = feed.batches(first=done * steps)
         try:
@@ -165,13 +169,7 @@ def fit_network(
                     epochs=parameters.epochs,
                     initial_epoch=done,
                     steps_per_epoch=steps,
-                    validation_data=ValidationTiles(
-                        tiles,
-                        pictures,
-                        parameters.validation_tiles,
-                        parameters.batch_size,
-                        make_reader,
-                    ),
+                    validation_data=validation,
                     callbacks=callbacks,
                     shuffle=False,  # the feed has done that
                     verbose=0,
