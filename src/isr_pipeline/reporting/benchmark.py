@@ -17,7 +17,7 @@ PROTOCOLS = {
     "bicubic": "Small pictures by antialiased bicubic reduction (MATLAB's `imresize`), the field's "
     "protocol.",
     "unsplash": 'Small pictures as the Kaggle data set "Image Super Resolution - from Unsplash" '
-    "makes them: the cell means of its pixelated JPEG files. The input as it is are those files, "
+    "makes them: the cell means, rounded half to even, of its pixelated JPEG files. The input as it is are those files, "
     "or the nearest neighbours where a set has none.",
     "realistic": "Small pictures by random blur, reduction, noise and JPEG with a fixed seed.",
     "jpeg70": "Small pictures by antialiased bicubic reduction, then a JPEG of quality 70.",
@@ -186,7 +186,8 @@ def _measured_by(rows: pd.DataFrame) -> str:
         parts.append(
             f"Multiply-adds and seconds are for one picture of {' or '.join(sizes)} pixels "
             "(seconds for as much of it as is a multiple of the scale), memory is the peak of a "
-            "process that makes this picture again and again and nothing else, libraries included."
+            "process that makes this picture again and again and nothing else, libraries included. "
+            "Seconds compare within these tables alone."
         )
     loads = rows.loc[rows["kind"] == NETWORK, "load"].dropna().unique()
     if len(loads) and _engines(rows):
@@ -199,7 +200,10 @@ def _measured_by(rows: pd.DataFrame) -> str:
         if precisions:
             parts.append(f"{engine} computed in {' and '.join(precisions)}.")
     if (rows["kind"] == QUOTED).any():
-        parts.append("Rows in italics are quoted from the papers, not measured here.")
+        parts.append(
+            "Rows in italics are quoted from the literature (conf/base/parameters_literature.yml), not "
+            "measured here; SRCNN, FSRCNN, ESPCN and VDSR enlarge luma alone."
+        )
     return " ".join(parts)
 
 

@@ -39,6 +39,12 @@ Written by `kedro run --pipelines=results` from the measurements in [`results/`]
 edit. Those are written by the benchmark, `kedro run --pipelines=benchmark` with
 `benchmark.keep_as`, in the commands that stand below each protocol's tables. Protocols never share
 a table, as their figures do not compare.
+
+Scores are of the networks in Keras, float32. Commands with a recipe called `gpu` were given on a
+GPU, with `KERAS_BACKEND=jax` and the pipeline `ship` after them, without it
+([`conf/weights`](../conf/weights/globals.yml)); with TensorFlow on processors they take days. The
+test sets were measured after each training, for some networks several times while recipes were
+developed; whatever was chosen was chosen by validation photographs.
 """
 
 Partitions = dict[str, Callable[[], pd.DataFrame]]
