@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import made_photograph
-from isr_pipeline.imaging.arrays import to_uint8, to_unit
+from isr_pipeline.imaging.arrays import from_unit, to_uint8, to_unit
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.predict import Predictor
 from isr_pipeline.networks import build_network
@@ -25,15 +25,22 @@ def test_a_fresh_network_gives_bicubic_as_uint8():
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("autoencoder", SIZES), ("report_autoencoder", {})])
+@pytest.mark.parametrize(
+    ("name", "sizes", "scale"),
+    [
+        ("autoencoder", SIZES, 2),
+        *[("report_autoencoder", {}, scale) for scale in (2, 3, 5, 6)],  # enlarges, then pools
+    ],
+)
 @pytest.mark.parametrize("shape", [(150, 190), (151, 187)])
-def test_parts_give_the_whole_pictures_result(name, sizes, shape):
-    network = randomised(name, [2], **sizes)
-    picture = to_unit(made_photograph(*shape, seed=3))
-    whole = Predictor(network, 2, window=512).predict(picture)
-    parts = Predictor(network, 2, window=88).predict(picture)
-    assert whole.shape == (2 * shape[0], 2 * shape[1], 3)
-    assert np.array_equal(parts, whole)
+def test_parts_give_the_whole_pictures_result(name, sizes, scale, shape):
+    network = randomised(name, [scale], **sizes)
+    picture = made_photograph(*shape, seed=3)
+    whole = Predictor(network, scale, window=512).predict(to_unit(picture))
+    in_parts = Predictor(network, scale, window=88)
+    assert whole.shape == (scale * shape[0], scale * shape[1], 3)
+    assert np.array_equal(in_parts.predict(to_unit(picture)), whole)
+    assert np.array_equal(in_parts(picture), from_unit(whole))
 
 
 def test_a_size_that_is_no_multiple_is_reached_by_one_resize():

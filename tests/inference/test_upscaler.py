@@ -420,3 +420,6 @@ def test_arrays_of_another_byte_order_are_the_same_picture(kind):
     result = Upscaler(LocalEngine(), 2)(swapped)
     assert result.dtype == kind
     assert np.array_equal(result, Upscaler(LocalEngine(), 2)(values))
+    if kind == np.float32:
+        with pytest.raises(ProjectError, match="to 128: give 8-bit"):
+            Upscaler(LocalEngine(), 2)(np.full((4, 4, 3), 128, ">f4"))

@@ -65,7 +65,7 @@ def test_an_error_just_inside_the_border_counts_for_luma(photograph, scale, corn
     place = (scale, scale) if corner == "first" else (95 - scale, 143 - scale)
     estimate = photograph.copy()
     estimate[place] ^= 64
-    assert np.isfinite(score_picture(photograph, estimate, scale)["psnr_y"])
+    assert score_picture(photograph, estimate, scale)["psnr_y"] < CEILING
 
 
 def test_luma_psnr_by_hand():
@@ -80,7 +80,7 @@ def test_luma_psnr_by_hand():
 def test_scale_zero_crops_nothing(photograph):
     estimate = photograph.copy()
     estimate[0, 0] ^= 64
-    assert np.isfinite(score_picture(photograph, estimate, 0)["psnr_y"])
+    assert score_picture(photograph, estimate, 0)["psnr_y"] < CEILING
 
 
 @pytest.mark.parametrize("shape", [(95, 144, 3), (96, 143, 3), (96, 144, 1), (96, 144)])

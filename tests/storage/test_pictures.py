@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,27 @@ def test_a_store_lists_its_pictures_in_order_and_knows_its_digest(store):
 def test_each_pixel_is_stored_once_and_nothing_else(store):
     expected = b"".join(pixels.tobytes() for pixels in PICTURES.values())
     assert (store.folder / PIXELS).read_bytes() == expected
+
+
+def test_an_open_store_is_what_it_was_when_its_folder_is_written_anew(store):
+    other = {key: 255 - pixels for key, pixels in PICTURES.items()}
+    write_pictures(store.folder, stream(other, digest="two"))
+    for key, pixels in PICTURES.items():
+        assert np.array_equal(store.picture(*key), pixels)
+    assert PictureStore(store.folder).digest == "two"
+
+
+def test_a_store_that_is_replaced_while_it_is_opened_is_refused(store, monkeypatch):
+    manifests = [{"digest": "one"}, {"digest": "two"}]
+    monkeypatch.setattr("isr_pipeline.storage.pictures.read_manifest", lambda _: manifests.pop(0))
+    with pytest.raises(ProjectError, match=r"has just written .*store anew: run again"):
+        PictureStore(store.folder)
+
+
+def test_a_copy_of_a_store_reads_the_same_file(store):
+    data = pickle.dumps(store)
+    assert len(data) < 1000
+    assert np.array_equal(pickle.loads(data).pixels, store.pixels)
 
 
 def test_a_store_whose_pixels_are_cut_short_is_written_anew(tmp_path):

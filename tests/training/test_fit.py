@@ -12,13 +12,14 @@ import pytest
 from isr_pipeline import storage
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import at_scale
+from isr_pipeline.storage.atomic import replace_folder
 from isr_pipeline.storage.pictures import (
     PictureStore,
     PictureStream,
     StoredPicture,
     write_pictures,
 )
-from isr_pipeline.training import fit
+from isr_pipeline.training import callbacks, fit
 from isr_pipeline.training.checkpoints import Checkpoints
 from isr_pipeline.training.feed import TileFeed
 from isr_pipeline.training.fit import ValidationTiles, fit_network, training_model
@@ -29,7 +30,7 @@ from isr_pipeline.training.losses import (
     luma_absolute_error,
     psnr,
 )
-from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.parameters import EARLY_STOPPING
 from pipelines.conftest import train_parameters
 
 
@@ -321,7 +322,8 @@ def test_a_training_is_told_apart_by_tiles_their_order_weights_and_arithmetic(wo
     def build(activation):
         return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation=activation)])
 
-    network = build("relu")
+    network, negative = build("relu"), build("relu")
+    negative.set_weights([-w for w in network.get_weights()])
 
     def digest(tiles=world.tiles, precision="float32", initial=None, trained=network):
         parameters = train_parameters()
@@ -333,13 +335,14 @@ def test_a_training_is_told_apart_by_tiles_their_order_weights_and_arithmetic(wo
         digest(world.tiles.iloc[1:]),
         digest(precision="mixed_bfloat16"),
         digest(initial=network),
+        digest(initial=negative),
         digest(trained=build("gelu")),
     }
     assert digest(trained=build("relu")) in digests  # though Keras counts its layers on
     monkeypatch.setattr(storage.tiles, "ROWS_AT_A_TIME", 7)
     assert digest() in digests
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert len(digests | {digest()}) == 7
+    assert len(digests | {digest()}) == 8
 
 
 def test_whole_pictures_of_several_sizes_are_refused_before_training(world, tmp_path):
@@ -393,6 +396,72 @@ def test_who_cuts_the_tiles(world, monkeypatch, feed, gpu, backend, cuts):
         monkeypatch.setattr(fit, "PIXEL_LIMIT", 1000)
         with pytest.raises(ProjectError, match=r"train\.feed to 'host'"):
             fit.cuts_on_device(world.pictures, parameters)
+
+
+def test_the_best_weights_are_of_the_epoch_that_the_state_names(world, tmp_path, monkeypatch):
+    world = one_scale(world, 2)
+    save = Checkpoints.save
+
+    def interrupt(epoch, figures):
+        if epoch == 3:
+            raise InterruptionError
+
+    def die(checkpoints, model, state, best):
+        if state["epochs"] == 3:
+            assert best is not None  # the third epoch is the best
+            with replace_folder(checkpoints.folder / "state") as partial:
+                best.save_weights(partial / "best.weights.h5")
+                raise InterruptionError
+        save(checkpoints, model, state, best)
+
+    with pytest.raises(InterruptionError):
+        fitted(world, tmp_path / "before", interrupt, epochs=5)
+    monkeypatch.setattr(Checkpoints, "save", die)
+    with pytest.raises(InterruptionError):
+        fitted(world, tmp_path / "within", epochs=5)
+    before, within = (
+        fitted(world, tmp_path / name, epochs=5, maximum_minutes=1e-6)
+        for name in ("before", "within")
+    )
+    assert before.facts["best_epoch"] == within.facts["best_epoch"] == 2
+    assert np.array_equal(weights_of(before), weights_of(within))
+
+
+def test_a_training_that_stopped_early_is_over_though_its_time_was_up_too(world, tmp_path):
+    world = one_scale(world, 2)
+    changes = {
+        "epochs": 20,
+        "average": None,
+        "learning_rate__peak": 1e-12,
+        "callbacks__early_stopping": {"monitor": "val_loss", "patience": 1},
+    }
+    alone = fitted(world, tmp_path / "alone", **changes)
+    assert alone.facts["ended_by"] == EARLY_STOPPING
+
+    def is_over(limit):
+        return len(limit.recorder.rows) == alone.facts["epochs"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.TimeLimit, "is_over", property(is_over))
+        both = fitted(world, tmp_path / "both", maximum_minutes=60, **changes)
+    assert both.facts["ended_by"] == EARLY_STOPPING
+    again = fitted(world, tmp_path / "both", **changes)
+    assert again.facts["epochs"] == alone.facts["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("resume", "words"), [(True, "goes on after epoch 1"), (False, "begins anew")]
+)
+def test_who_stops_a_training_is_told_what_the_same_command_does(
+    world, tmp_path, caplog, resume, words
+):
+    def interrupt(epoch, figures):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), caplog.at_level("INFO", logger="isr_pipeline"):
+        fitted(one_scale(world, 2), tmp_path, interrupt, epochs=3, resume=resume)
+    assert f"Training stops: the same command {words}" in caplog.text
 
 
 def test_early_stopping_ends_a_training_that_does_not_improve(world, tmp_path):
@@ -573,10 +642,6 @@ def test_wrong_parameters_are_named(changes, message):
     with pytest.raises(ValueError, match=r"validation error") as caught:
         train_parameters(**changes)
     assert message in str(caught.value)
-
-
-def test_the_defaults_are_valid_for_every_environment():
-    assert isinstance(train_parameters(), TrainParameters)
 
 
 def test_the_learning_rate_falls_until_the_last_batch_whatever_is_accumulated(world, tmp_path):

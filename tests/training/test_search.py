@@ -306,3 +306,11 @@ def test_only_what_all_trials_share_makes_another_search():
     assert common_values(train_parameters(augment=False), tune) != common_values(same.a, tune)
     longer = tune_parameters(space=SPACE, epochs=50)
     assert common_values(same.a, longer) != common_values(same.a, tune)
+
+
+def test_a_folder_may_be_named_like_an_address_with_a_question(tmp_path):
+    folder = tmp_path / "photos?mode=ro#1 %20"
+    folder.mkdir()
+    StudyFile(folder / "study.db").open("a" * 64)
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+    assert list(tmp_path.iterdir()) == [folder]

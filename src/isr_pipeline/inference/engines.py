@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isr_pipeline.errors import ProjectError, check_word
+from isr_pipeline.inference.tiling import multiple
 
 if TYPE_CHECKING:
     import keras
@@ -111,7 +112,7 @@ class KerasEngine:
         except ValueError as error:
             raise ProjectError(f"the network '{network.name}': {error}") from None
         self.alignment = reach.alignment
-        self.halo = _multiple(reach.radius, reach.alignment)
+        self.halo = multiple(reach.radius, reach.alignment)
         self._model = at_scale(network, scale)
         # XLA, Keras's choice, compiles anew for every size, and makes TensorFlow slower on CPUs.
         self._model.compile(jit_compile=keras.backend.backend() == "jax")
@@ -183,7 +184,7 @@ class OpenVinoEngine:
         self.precision = next((long for long, hint in _HINTS.items() if hint == computed), computed)
         self.scale = scale
         self.alignment = facts["alignment"]
-        self.halo = _multiple(facts["radius"], self.alignment)
+        self.halo = multiple(facts["radius"], self.alignment)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
 
@@ -309,7 +310,3 @@ def _is_card(source: Any) -> TypeGuard[Card]:
 
 def _label(source: Any) -> str:
     return str(source) if isinstance(source, Path) else str(getattr(source, "id", source.name))
-
-
-def _multiple(radius: int, alignment: int) -> int:
-    return -(-radius // alignment) * alignment

@@ -128,8 +128,8 @@ class Upscaler:
                     "others as numpy arrays"
                 )
             return self._pillow(image)
-        _check(image)
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
+        _check(image)
         samples = image[..., None] if image.ndim == 2 else image
         result = np.empty(
             (image.shape[0] * self.scale, image.shape[1] * self.scale, samples.shape[2]),
@@ -330,7 +330,7 @@ def _check(image: Array) -> None:
             f"an array of shape {image.shape} is no picture: give (height, width) or "
             "(height, width, 1 to 4)"
         )
-    if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32):
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
         raise ProjectError(
             f"samples of {image.dtype} are not enlarged: give uint8, uint16, or float32 in [0, 1]"
         )

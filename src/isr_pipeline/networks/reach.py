@@ -1,6 +1,7 @@
 """How far a network looks: what a part of a picture needs around it to be done like the whole."""
 
 import math
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import keras
@@ -49,12 +50,12 @@ class _View(NamedTuple):
     Attributes:
         radius: of low-resolution pixels around its own, at most.
         step: low-resolution pixels from one value to the next.
-        grid: the largest step on the way here.
+        grid: pixels after which all the steps on the way here fall on a pixel together.
     """
 
-    radius: float = 0.0
-    step: float = 1.0
-    grid: float = 1.0
+    radius: Fraction = Fraction(0)
+    step: Fraction = Fraction(1)
+    grid: int = 1
 
 
 class Reach(NamedTuple):
@@ -81,12 +82,7 @@ def reach_of(network: keras.Model, scale: int) -> Reach:
         ValueError: for a layer that looks at the whole picture, or of which it is not known.
     """
     view = _through(at_scale(network, scale), _View())
-    grid = 1 if view.grid <= 1 else math.lcm(8, _rounded_up(view.grid))
-    return Reach(_rounded_up(view.radius), grid)
-
-
-def _rounded_up(number: float) -> int:
-    return math.ceil(number - 1e-6)  # thirds of a pixel add up to a little more
+    return Reach(math.ceil(view.radius), 1 if view.grid == 1 else math.lcm(8, view.grid))
 
 
 def _through(model: keras.Model, entering: _View) -> _View:
@@ -110,7 +106,8 @@ def _through(model: keras.Model, entering: _View) -> _View:
 
 
 def _farthest(views: list[_View]) -> _View:
-    return _View(*(max(values) for values in zip(*views, strict=True)))
+    radii, steps, grids = zip(*views, strict=True)
+    return _View(max(radii), max(steps), math.lcm(*grids))
 
 
 def _beyond(layer: Any, args: tuple[Any, ...], view: _View) -> _View:
@@ -139,7 +136,7 @@ def _beyond(layer: Any, args: tuple[Any, ...], view: _View) -> _View:
         case keras.Model():
             return _through(layer, view)
         case _ if isinstance(reach := getattr(layer, "reach", None), int | float):
-            radius += reach * step
+            radius += Fraction(reach) * step
         case _ if type(layer).__name__ == "DepthToSpace":
             step /= layer.block_size
         case _ if type(layer).__name__ == "SpaceToDepth":
@@ -151,7 +148,8 @@ def _beyond(layer: Any, args: tuple[Any, ...], view: _View) -> _View:
                 "far it looks is not known, so that pictures could not be done in parts: leave it "
                 "out, or make it a layer with an attribute `reach`, in pixels of its input"
             )
-    return _View(radius, step, max(grid, step))
+    # Steps of 2/3, as after pooling by four what was enlarged by six, fall on every second pixel.
+    return _View(radius, step, math.lcm(grid, step.numerator))
 
 
 def _is_slice_of_channels(layer: Any, args: tuple[Any, ...]) -> bool:

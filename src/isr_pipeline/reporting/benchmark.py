@@ -17,8 +17,8 @@ PROTOCOLS = {
     "bicubic": "Small pictures by antialiased bicubic reduction (MATLAB's `imresize`), the field's "
     "protocol.",
     "unsplash": 'Small pictures as the Kaggle data set "Image Super Resolution - from Unsplash" '
-    "makes them: the cell means, rounded half to even, of its pixelated JPEG files. The input as it is are those files, "
-    "or the nearest neighbours where a set has none.",
+    "makes them: the cell means, rounded half to even, of its pixelated JPEG files. The input as "
+    "it is are those files, or the nearest neighbours where a set has none.",
     "realistic": "Small pictures by random blur, reduction, noise and JPEG with a fixed seed.",
     "jpeg70": "Small pictures by antialiased bicubic reduction, then a JPEG of quality 70.",
 }
@@ -201,8 +201,9 @@ def _measured_by(rows: pd.DataFrame) -> str:
             parts.append(f"{engine} computed in {' and '.join(precisions)}.")
     if (rows["kind"] == QUOTED).any():
         parts.append(
-            "Rows in italics are quoted from the literature (conf/base/parameters_literature.yml), not "
-            "measured here; SRCNN, FSRCNN, ESPCN and VDSR enlarge luma alone."
+            "Rows in italics are quoted from the literature "
+            "(conf/base/parameters_literature.yml), not measured here; SRCNN, FSRCNN, ESPCN and "
+            "VDSR enlarge luma alone."
         )
     return " ".join(parts)
 

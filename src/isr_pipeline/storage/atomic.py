@@ -126,10 +126,15 @@ def _machine() -> str:
 
 def _sweep(folder: Path) -> None:
     """Delete what processes that are no more have left, as far as one may."""
+    paths: list[Path] = []
     with suppress(OSError):
-        for path in list(folder.iterdir()):
-            found = _TEMPORARY.fullmatch(path.name)
-            if found is None or not _abandoned(path, machine=found[2], process=int(found[3])):
+        paths = list(folder.iterdir())
+    for path in paths:
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None:
+            continue
+        with suppress(OSError):  # another process may sweep too
+            if not _abandoned(path, machine=found[2], process=int(found[3])):
                 continue
             if found[1] == "former":
                 recover_folder(folder / found[4])

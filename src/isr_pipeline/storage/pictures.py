@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +89,7 @@ class PictureStore:
 
     Raises:
         FileNotFoundError: when the folder holds no completely written store.
+        ProjectError: when another process wrote another one while this one was opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,6 +108,17 @@ class PictureStore:
             )
             for row in index.itertuples()
         }
+        # Mapped now: a folder that is replaced later leaves this store what it is.
+        self._pixels: NDArray[np.uint8] = (
+            np.memmap(folder / PIXELS, np.uint8, mode="r")
+            if self._places
+            else np.empty(0, np.uint8)  # which cannot be mapped
+        )
+        if read_manifest(folder) != manifest:
+            raise ProjectError(f"another process has just written {folder} anew: run again")
+
+    def __reduce__(self) -> tuple[type["PictureStore"], tuple[Path]]:
+        return PictureStore, (self.folder,)  # its pixels are not copied with it
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -117,10 +128,6 @@ class PictureStore:
     def first_pixel(self, photograph: str, scale: int) -> int:
         """The index in `pixels` where a picture begins."""
         return self._places[photograph, scale][0] // 3
-
-    @cached_property
-    def _pixels(self) -> NDArray[np.uint8]:
-        return np.memmap(self.folder / PIXELS, np.uint8, mode="r")
 
     def __len__(self) -> int:
         return len(self._places)

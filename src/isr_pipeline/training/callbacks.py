@@ -17,28 +17,30 @@ from isr_pipeline.training.parameters import DIVERGENCE, EARLY_STOPPING
 logger = logging.getLogger(__name__)
 
 
-class SaveBest(keras.callbacks.Callback):
-    """Keep the network's weights of the best epoch in the checkpoints.
+class Best(keras.callbacks.Callback):
+    """Tell which epoch is the best so far; `SaveState` keeps its weights.
 
     Args:
-        network: whose weights are kept (the model that is fitted wraps it).
-        checkpoints: where.
         monitor: name of the figure in the epoch's logs; lower is better.
+
+    Attributes:
+        best: the figure of that epoch.
+        best_epoch: its number, from 0.
+        improved: whether it is the one that has just ended.
     """
 
-    def __init__(self, network: keras.Model, checkpoints: Checkpoints, monitor: str) -> None:
+    def __init__(self, monitor: str) -> None:
         super().__init__()
-        self.network = network
-        self.checkpoints = checkpoints
         self.monitor = monitor
         self.best = np.inf
         self.best_epoch = 0
+        self.improved = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         value = _monitored(logs, self.monitor)
-        if value < self.best:
+        self.improved = value < self.best
+        if self.improved:
             self.best, self.best_epoch = value, epoch
-            self.checkpoints.save_best(self.network)
 
 
 class SaveState(keras.callbacks.Callback):
@@ -48,8 +50,10 @@ class SaveState(keras.callbacks.Callback):
     restores it after they have reset themselves.
 
     Args:
+        network: whose weights are kept when an epoch is the best (the fitted model wraps it).
         checkpoints: where.
         recorder: whose history is saved.
+        best: says whether an epoch is the best.
         others: callbacks with state.
     """
 
@@ -57,13 +61,17 @@ class SaveState(keras.callbacks.Callback):
 
     def __init__(
         self,
+        network: keras.Model,
         checkpoints: Checkpoints,
         recorder: "Recorder",
+        best: Best,
         others: list[keras.callbacks.Callback],
     ) -> None:
         super().__init__()
+        self.network = network
         self.checkpoints = checkpoints
         self.recorder = recorder
+        self.best = best
         self.others = others
         self._restored: dict[str, Any] | None = None
 
@@ -92,15 +100,14 @@ class SaveState(keras.callbacks.Callback):
             }
             for callback in self.others
         }
-        # A time limit ends nothing for good: the next run may raise it.
-        ended = self.model.stop_training and not is_time_over(self.others)
         state = {
             "epochs": epoch + 1,
             "rows": self.recorder.rows,
             "callbacks": states,
-            "ended": EARLY_STOPPING if ended else None,
+            # A time limit ends nothing for good: the next run may raise it.
+            "ended": EARLY_STOPPING if has_stopped_early(self.others) else None,
         }
-        self.checkpoints.save_state(self.model, state)
+        self.checkpoints.save(self.model, state, self.network if self.best.improved else None)
 
 
 class Reseed(keras.callbacks.Callback):
@@ -138,6 +145,14 @@ class StopWhenDiverged(keras.callbacks.Callback):
 def minutes_spent(rows: list[dict[str, float]]) -> float:
     """Minutes that the epochs of a history took."""
     return sum(row["seconds"] for row in rows) / 60
+
+
+def has_stopped_early(callbacks: list[keras.callbacks.Callback]) -> bool:
+    """Whether one of the callbacks has stopped for want of improvement."""
+    return any(
+        isinstance(callback, keras.callbacks.EarlyStopping) and callback.stopped_epoch > 0
+        for callback in callbacks
+    )
 
 
 def is_time_over(callbacks: list[keras.callbacks.Callback]) -> bool:

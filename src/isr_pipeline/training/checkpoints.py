@@ -13,7 +13,7 @@ from isr_pipeline.storage.atomic import only_one, recover_folder, replace_file, 
 if TYPE_CHECKING:
     import keras
 
-_WEIGHTS = "state.weights.h5"
+_WEIGHTS, _BEST = "state.weights.h5", "best.weights.h5"
 _STATE = "state.json"
 
 
@@ -38,22 +38,24 @@ class Checkpoints:
     @property
     def best(self) -> Path:
         """Weights of the best epoch so far, as `network.save_weights` wrote them."""
-        return self.folder / "best.weights.h5"
+        return self.folder / "state" / _BEST
 
-    def save_best(self, network: "keras.Model") -> None:
-        """Replace the best weights."""
-        with replace_file(self.best) as partial:
-            network.save_weights(partial)
-
-    def save_state(self, model: "keras.Model", state: dict[str, Any]) -> None:
+    def save(self, model: "keras.Model", state: dict[str, Any], best: "keras.Model | None") -> None:
         """Replace the state: weights, optimiser and random seeds of the fitted model, and `state`.
+
+        The best weights stand with it, so that one is never of a later epoch than the other.
 
         Args:
             model: built and compiled.
             state: whatever JSON holds.
+            best: the network whose weights are the best from now on; None leaves those that were.
         """
         with replace_folder(self.folder / "state") as partial:
             model.save_weights(partial / _WEIGHTS)
+            if best is not None:
+                best.save_weights(partial / _BEST)
+            elif self.best.is_file():
+                shutil.copyfile(self.best, partial / _BEST)
             seeds = [seed.numpy().tolist() for seed in _seeds(model)]
             (partial / _STATE).write_text(json.dumps({**state, "seeds": seeds}))
 

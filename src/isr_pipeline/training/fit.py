@@ -1,5 +1,6 @@
 """Training: from tiles to a network, resumable at every epoch."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -17,12 +18,13 @@ from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.storage.tiles import digest_tiles
 from isr_pipeline.training.callbacks import (
+    Best,
     Recorder,
     Reseed,
-    SaveBest,
     SaveState,
     StopWhenDiverged,
     TimeLimit,
+    has_stopped_early,
     is_time_over,
     minutes_spent,
 )
@@ -129,11 +131,11 @@ def fit_network(
     others, checkpoints = checkpoints, checkpoints.of(work_digest)
     with checkpoints.claimed():
         recorder = Recorder(on_epoch)
-        best = SaveBest(network, checkpoints, parameters.callbacks.checkpoint.monitor)
+        best = Best(parameters.callbacks.checkpoint.monitor)
         callbacks = [recorder, *_chosen_callbacks(parameters, recorder), best, StopWhenDiverged()]
         if keras.backend.backend() == "torch":
             callbacks.append(Reseed(parameters.seed))
-        callbacks.append(SaveState(checkpoints, recorder, callbacks[1:]))
+        callbacks.append(SaveState(network, checkpoints, recorder, best, callbacks[1:]))
         done, ended = 0, None
         if parameters.resume:
             minutes = parameters.maximum_minutes
@@ -177,12 +179,12 @@ def fit_network(
             else:  # it was killed, or its result not saved, after its last epoch
                 callbacks[-1].on_train_begin()
         except KeyboardInterrupt:
-            saved = checkpoints.load_state()
+            saved = checkpoints.load_state() if parameters.resume else None
             if saved is not None:
                 text = "Training stops: the same command goes on after epoch %d"
                 logger.info(text, saved["epochs"])
             else:
-                logger.info("Training stops in its first epoch: the same command begins anew")
+                logger.info("Training stops: the same command begins anew")
             raise
         finally:
             batches.close()
@@ -205,7 +207,7 @@ def fit_network(
             "loss": parameters.loss + (f" + {weight:g} fourier" if weight else ""),
             "epochs": len(history),
             "best_epoch": best.best_epoch + 1,
-            "ended_by": _ended_by(history, parameters.epochs, ended, is_time_over(callbacks)),
+            "ended_by": _ended_by(history, parameters.epochs, ended, callbacks),
             "seconds": float(history["seconds"].sum()),
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
@@ -221,13 +223,20 @@ def fit_network(
         return TrainingResult(trained, history, facts)
 
 
-def _ended_by(history: pd.DataFrame, epochs: int, before: str | None, time_over: bool) -> str:
+def _ended_by(
+    history: pd.DataFrame,
+    epochs: int,
+    before: str | None,
+    callbacks: list[keras.callbacks.Callback],
+) -> str:
     """What ended a training, now or, as its state says, `before`."""
     if before == DIVERGENCE or not np.isfinite(history["train_loss"].iloc[-1]):
         return DIVERGENCE
     if len(history) >= epochs:
         return ITS_EPOCHS
-    return before or (TIME_LIMIT if time_over else EARLY_STOPPING)
+    if before is None and is_time_over(callbacks) and not has_stopped_early(callbacks):
+        return TIME_LIMIT
+    return before or EARLY_STOPPING
 
 
 def training_model(network: keras.Model, scales: list[int]) -> keras.Model:
@@ -457,6 +466,9 @@ def digest_layers(network: keras.Model) -> str:
     return re.sub(r'_\d+"', '"', network.to_json())
 
 
-def digest_weights(network: keras.Model | None) -> list[float]:
-    """Tells networks of other weights apart."""
-    return [] if network is None else [float(np.abs(w).sum()) for w in network.get_weights()]
+def digest_weights(network: keras.Model | None) -> str:
+    """Tells networks of other weights apart; empty without one."""
+    found = hashlib.sha256()
+    for weights in [] if network is None else network.get_weights():
+        found.update(np.ascontiguousarray(weights, np.float32).tobytes())
+    return "" if network is None else found.hexdigest()

@@ -80,11 +80,13 @@ class StudyFile:
 
     def _storage_and_names(self) -> tuple["optuna.storages.RDBStorage", list[str]]:
         import optuna
+        from sqlalchemy import URL
         from sqlalchemy.exc import DatabaseError
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{self.path}")
+            address = URL.create("sqlite", database=str(self.path))
+            storage = optuna.storages.RDBStorage(address.render_as_string())
             return storage, [study.study_name for study in storage.get_all_studies()]
         except (DatabaseError, RuntimeError) as error:
             raise ProjectError(

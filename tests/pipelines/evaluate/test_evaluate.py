@@ -27,6 +27,7 @@ from isr_pipeline.pipelines.evaluate.nodes import (
 from isr_pipeline.pipelines.evaluate.pipeline import create_pipeline
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.quality.protocol import SCORES, score_picture
+from isr_pipeline.storage.pictures import PictureStore
 from pipelines.conftest import evaluate_parameters
 
 SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
@@ -280,6 +281,22 @@ def test_a_champion_judged_on_other_pictures_is_scored_again(world, fresh, score
     worse = build_network("autoencoder", [2, 4, 6], **SIZES)
     worse.set_weights([w + 0.05 for w in worse.get_weights()])
     assert chosen(world, fresh, scores, Champion(worse, boast)).record["new"]
+
+
+def test_a_champion_is_scored_again_where_the_same_pairs_have_other_small_pictures(
+    world, fresh, scores, caplog, monkeypatch
+):
+    boast = {**chosen(world, fresh, scores, None).record, "score": 99.0}
+    picture = PictureStore.picture
+
+    def changed(store, photograph, scale):
+        pixels = picture(store, photograph, scale)
+        return pixels if scale == 1 else np.ascontiguousarray(pixels // 2)
+
+    monkeypatch.setattr(PictureStore, "picture", changed)
+    with caplog.at_level("INFO", logger="isr_pipeline"):
+        chosen(world, fresh, scores, Champion(fresh, boast))
+    assert "scoring it on these" in caplog.text
 
 
 def test_test_pictures_that_were_trained_on_are_not_scored(world, fresh):

@@ -91,6 +91,13 @@ def test_what_a_training_says_of_itself_stands_in_the_card(tmp_path, monkeypatch
     training = packed(facts={**first, "command": own})[1].facts["training"]
     assert training["command"] == own.replace("/home/me", "<folder>")
     assert "started_from" not in training
+    own = (
+        "kedro run --conf-source=/home/me/conf '--params=initial_network=/home/me/my net.keras,a=b'"
+    )
+    training = packed(facts={**first, "command": own})[1].facts["training"]
+    assert training["command"] == (
+        "kedro run --conf-source=<path> --params=initial_network=<path>,a=b"
+    )
     own = "subpixel-tiny_bicubic_x2"
     with pytest.raises(ProjectError, match=f"began with random weights, and ship.start is {own}"):
         packed(own, first)

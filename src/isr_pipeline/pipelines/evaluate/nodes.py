@@ -2,6 +2,7 @@
 
 import logging
 import math
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -374,11 +375,18 @@ def scored_pairs(pairs: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def digest_of_test(chosen: pd.DataFrame, pictures: PictureStore) -> str:
-    """Names the test pictures and the protocol that scores were measured with."""
-    columns = ["photograph", "scale", "enlargement", "degradation", "hr_sha256", "lr_sha256"]
-    ordered = chosen.sort_values(["photograph", "scale"])[columns].fillna("").astype(str)
-    sizes = [pictures.size(photograph, 1) for photograph in ordered["photograph"]]
-    return digest("mean RGB PSNR", ordered.to_numpy().tolist(), sizes)
+    """Names the test pictures and the protocol that scores were measured with.
+
+    The low-resolution pictures' own pixels stand in it: other code may have made others.
+    """
+    columns = ["photograph", "scale", "enlargement", "degradation", "hr_sha256"]
+    ordered = chosen.sort_values(["photograph", "scale"])
+    names, scales = ordered["photograph"].astype(str), ordered["scale"].astype(int)
+    shown = [
+        (pictures.size(name, 1), zlib.crc32(pictures.picture(name, scale).data))
+        for name, scale in zip(names, scales, strict=True)
+    ]
+    return digest("mean RGB PSNR", ordered[columns].astype(str).to_numpy().tolist(), shown)
 
 
 def protocol_of(pair: Any) -> str:

@@ -35,14 +35,19 @@ def _start(training_facts: dict[str, Any], parameters: ShipParameters) -> str | 
 
 
 def _without_folder(command: str) -> str:
-    """A command that names nobody's folders."""
+    """A command that names nobody's folders: neither those of parameters nor any from the root."""
     names = "|".join(FOLDERS)
     words = [
-        re.sub(rf"((?:=|,|^)(?:{names})=)[^,]+", r"\1<folder>", word)
+        re.sub(
+            r"((?:=|,|^))(?:~|/|[A-Za-z]:[\\/])[^,]*",
+            r"\1<path>",
+            re.sub(rf"((?:=|,|^)(?:{names})=)[^,]+", r"\1<folder>", word),
+        )
         for word in shlex.split(command)
     ]
     return " ".join(
-        word if "<folder>" in word and " " not in word else shlex.quote(word) for word in words
+        word if re.search("<(folder|path)>", word) and " " not in word else shlex.quote(word)
+        for word in words
     )
 
 
