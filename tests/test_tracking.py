@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from isr_pipeline import tracking
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import build_network
 
 SIZES = {"features": 4, "bottleneck_features": 4, "blocks": 0, "bottleneck_blocks": 0}
@@ -247,3 +248,41 @@ def test_runs_are_seen_where_they_were_recorded(monkeypatch, tmp_path):
     uri = tracking.own_database(tmp_path / "my folder")
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
     assert tracking.how_to_see_runs() == f"mlflow ui --backend-store-uri '{uri}'"
+
+
+@pytest.mark.parametrize("uri", ["localhost:5733", "runs.example:80/mlflow"])
+def test_a_server_without_its_protocol_is_refused_before_anything_is_done(
+    tmp_path, monkeypatch, uri
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ProjectError, match=f"{uri} has no protocol: write http://{uri}"):
+        tracking.tracking_uri(None, tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(ProjectError, match="has no protocol"):
+        tracking.tracking_uri(uri, tmp_path)
+    for fine in ("sqlite:///a:1.db", "postgresql://host:5432/runs", "databricks://profile"):
+        assert tracking.tracking_uri(fine, tmp_path) == fine
+
+
+def test_a_champion_whose_run_is_gone_for_good_is_none(run, tmp_path, caplog):
+    network = build_network("autoencoder", [2], **SIZES)
+    record = {"score": 30.0, "test_digest": "abc", "new": True}
+    with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id) as crowned:
+        tracking.crown_champion("isr_test", network, record)
+    client = mlflow.MlflowClient()
+    client.delete_run(crowned.info.run_id)
+    client._tracking_client.store._hard_delete_run(crowned.info.run_id)  # as `mlflow gc` does it
+    assert tracking.find_champion("isr_test", tmp_path / "1") is None
+    assert "version 1 has lost the run that says how it scored: ignored" in caplog.text
+    assert not tracking.is_lost()
+    tracking.crown_champion("isr_test", network, {**record, "new": False})
+    assert tracking.find_champion("isr_test", tmp_path / "2")[1]["version"] == 2
+    assert logged(run).data.tags["champion"] == "kept"  # this run's own figures are another's
+
+
+def test_which_run_is_open(run):
+    assert tracking.is_open(run.info.run_id)
+    assert not tracking.is_open(None)
+    with mlflow.start_run(nested=True, experiment_id=run.info.experiment_id) as inner:
+        assert tracking.is_open(inner.info.run_id)
+        assert not tracking.is_open(run.info.run_id)

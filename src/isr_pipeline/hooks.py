@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import sys
 import textwrap
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,9 +22,10 @@ from isr_pipeline import tracking
 from isr_pipeline.before_run import check_run
 from isr_pipeline.configuration import FOLDERS, ConfigLoader
 from isr_pipeline.datasets.models import RECORD, ChampionDataset, KerasModelDataset
+from isr_pipeline.errors import ProjectError
 from isr_pipeline.inference.models import better_shipped, champion_of
 from isr_pipeline.machine import command_line
-from isr_pipeline.messages import remember_options
+from isr_pipeline.messages import one_line_for_people, remember_options
 from isr_pipeline.networks import scales_of
 from isr_pipeline.storage.atomic import only_one
 
@@ -46,9 +48,12 @@ class TrackingHooks(MlflowHook):
         self._metadata: dict[str, dict[str, Any]] = {}
         self._logged: set[str] = set()
         self._already_active_mlflow = False
+        self._claim = ExitStack()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
+        sys.excepthook = one_line_for_people  # rich may have put its own in its place
+        self._claim.close()  # a notebook's, that a person stopped
         tracking.start_afresh()
         tracking.kill_owned_run()  # a notebook's, that a person stopped
         self._context = context
@@ -61,6 +66,11 @@ class TrackingHooks(MlflowHook):
                 super().after_context_created(context)
         except ConnectionError as error:
             tracking.give_up(error)
+        except ModuleNotFoundError as error:  # a database's driver
+            raise ProjectError(
+                f"the tracking database needs {error.name}: pip install it, or set another "
+                "tracking_uri (conf/base/globals.yml, MLFLOW_TRACKING_URI)"
+            ) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy"):
                 raise  # a mistake in mlflow.yml is for its author to see
@@ -94,10 +104,14 @@ class TrackingHooks(MlflowHook):
         remember_options(run_params, loader)
         # Before a run is opened: a run that cannot start is not worth recording.
         given = check_run(loader, run_params, pipeline, catalog)
+        self._claim_networks(pipeline, catalog)
         is_named = self._is_named()
+        wanted = os.environ.get("MLFLOW_RUN_ID")  # which MLflow takes away as it reads it
         try:
             super().before_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:  # whatever the server's trouble raises
+            if wanted and getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+                raise ProjectError(f"MLFLOW_RUN_ID={wanted}: there is no such run") from None
             tracking.give_up(error)
         if not self._already_active_mlflow:
             tracking.own_active_run()
@@ -112,6 +126,28 @@ class TrackingHooks(MlflowHook):
             tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
         tracking.log_tags(tags)
 
+    def _claim_networks(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Keep the folder of a source's networks to this run, if it writes there.
+
+        Rooms hand the network on by its file: beside another run they would score that one's.
+
+        Raises:
+            ProjectError: when another process is at a run that writes there.
+        """
+        self._claim.close()
+        path = getattr(catalog["network"], "_filepath", None) if "network" in catalog else None
+        if path is None or not {"network", "champion"} & pipeline.all_outputs():
+            return
+        folder = Path(path).parent
+        with suppress(OSError):  # a folder that nobody may write to: whoever writes there says so
+            owner = self._claim.enter_context(only_one(folder.with_name(f"{folder.name}.lock")))
+            if owner is not None:
+                self._claim.close()
+                raise ProjectError(
+                    f"process {owner} is training or evaluating with {folder}: wait for it or end "
+                    "it; beside it a run needs a source of its own (conf/<environment>/globals.yml)"
+                )
+
     def _is_named(self) -> bool:
         """Whether the run that is about to be opened, or is open, has a name that somebody gave."""
         if self._already_active_mlflow or os.environ.get("MLFLOW_RUN_ID"):
@@ -123,8 +159,8 @@ class TrackingHooks(MlflowHook):
     def before_node_run(
         self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
     ) -> None:
-        if tracking.is_lost():
-            return
+        if tracking.is_lost() or tracking.is_open(self.run_id):
+            return  # kedro-mlflow would open the run once more, or refuse to within another
         visible = {k: v for k, v in inputs.items() if not k.startswith("params:")}
         try:
             super().before_node_run(node, catalog, visible, is_async)
@@ -167,6 +203,7 @@ class TrackingHooks(MlflowHook):
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
+        self._claim.close()
         try:
             super().after_pipeline_run(run_params, pipeline, catalog)
         except Exception as error:
@@ -180,6 +217,7 @@ class TrackingHooks(MlflowHook):
         pipeline: Pipeline,
         catalog: DataCatalog,
     ) -> None:
+        self._claim.close()
         try:
             super().on_pipeline_error(error, run_params, pipeline, catalog)
         except Exception as trouble:

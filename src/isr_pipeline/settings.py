@@ -1,9 +1,13 @@
 """Kedro's settings: configuration, resolvers, hooks."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+import yaml
+from kedro.framework.project import configure_logging
 
 from isr_pipeline import tracking
 from isr_pipeline.configuration import ConfigLoader
@@ -40,11 +44,20 @@ def _artifact_location(uri: str) -> str | None:
     return tracking.artifact_location(uri, Path(_project_root()))
 
 
+def _configure_logging() -> None:
+    """Log as the project says from any folder: Kedro looks into the working folder alone."""
+    configured = Path(_project_root()) / "conf" / "logging.yml"
+    if "KEDRO_LOGGING_CONFIG" not in os.environ and configured.is_file():
+        configure_logging(yaml.safe_load(configured.read_text(encoding="utf-8")))
+
+
+_configure_logging()
+
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
-    "merge_strategy": {"parameters": "soft", "catalog": "soft"},
+    "merge_strategy": {"parameters": "soft", "catalog": "soft", "mlflow": "soft"},
     "custom_resolvers": {
         "project_root": _project_root,
         "tracking_uri": _tracking_uri,

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from isr_pipeline.errors import ProjectError
+
 if TYPE_CHECKING:
     import keras
     import pandas as pd
@@ -78,9 +80,15 @@ def tracking_uri(configured: str | None, project_root: Path) -> str:
     Returns:
         The first of `MLFLOW_TRACKING_URI`, `configured` and the project's own database that is
         set. A server that does not answer is replaced by the project's own, with one warning.
+
+    Raises:
+        ProjectError: for an address without its protocol.
     """
     local = own_database(project_root)
-    return _answering(os.environ.get("MLFLOW_TRACKING_URI") or configured or local, local)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or local
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
+        raise ProjectError(f"the tracking server {uri} has no protocol: write http://{uri}")
+    return _answering(uri, local)
 
 
 def artifact_location(uri: str, project_root: Path) -> str | None:
@@ -136,6 +144,14 @@ def is_lost() -> bool:
     return bool(_lost)
 
 
+def is_open(run_id: str | None) -> bool:
+    """Whether this run is the one that is logged to, on this thread."""
+    import mlflow
+
+    run = mlflow.active_run()
+    return run is not None and run.info.run_id == run_id
+
+
 def start_afresh() -> None:
     """Forget what an earlier run in this process found out of its server."""
     _lost.clear()
@@ -156,7 +172,7 @@ def give_up(error: Exception) -> None:
 
 def _first_line(error: Exception) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return _without_password(text)[:200]
+    return _without_password(text)[:400]
 
 
 def _without_password(text: str) -> str:
@@ -429,7 +445,14 @@ def _find_champion(registered_model: str, folder: Path) -> tuple[Path, dict[str,
         reason = "is not ours" if files else "has no files where the registry looks for them"
         logger.warning("%s version %s %s: ignored", registered_model, present.version, reason)
         return None
-    record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
+    try:
+        record = mlflow.artifacts.load_dict(f"runs:/{present.run_id}/{RECORD}")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        text = "%s version %s has lost the run that says how it scored: ignored"
+        logger.warning(text, registered_model, present.version)
+        return None
     return files[0], {**record, "version": int(present.version), "registry": registry()}
 
 
@@ -447,7 +470,8 @@ def registry() -> str:
 def crown_champion(registered_model: str, network: "keras.Model", record: dict[str, Any]) -> bool:
     """Move the alias `champion` to this run's version of the network, and keep its record there.
 
-    A tag of the run shows it in the list of runs, from which the former champion's tag goes.
+    A tag of the run shows it in the list of runs, from which the former champion's tag goes: `yes`
+    where it is this run's network, `kept` where it is an earlier one's.
     A run that only evaluates has no version yet: it gets one, and so does a champion that is not
     this run's network (`record["new"]` is false), which the registry does not know.
 
@@ -467,7 +491,7 @@ def crown_champion(registered_model: str, network: "keras.Model", record: dict[s
     with contextlib.suppress(MlflowException):  # there was none, or its run is deleted
         former = client.get_model_version_by_alias(registered_model, ALIAS)
         client.delete_tag(former.run_id, ALIAS)
-    client.set_tag(run_id, ALIAS, "yes")
+    client.set_tag(run_id, ALIAS, "yes" if record["new"] else "kept")
     client.set_registered_model_alias(registered_model, ALIAS, number)
     logger.info("%s version %s is the champion now", registered_model, number)
     return True

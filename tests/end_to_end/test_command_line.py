@@ -83,6 +83,16 @@ def test_wrong_names_of_environments_and_pipelines_are_one_line_with_the_right_o
     assert "'nosuch': there are benchmark, evaluate" in error
 
 
+def test_an_error_is_one_line_from_a_folder_within_the_project_too(empty_project):
+    (empty_project.folder / "notebooks").mkdir()
+    command = "import os, sys; os.chdir('notebooks'); from kedro.framework.cli.cli import main; "
+    command += "sys.argv = ['kedro', 'run', '--params=train.epoch=3']; main()"
+    process = empty_project.python("-c", command)
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1] == "Error: train: there is no 'epoch': is it epochs?"
+
+
 def test_photos_without_a_folder_says_how_to_name_one(empty_project):
     error = one_line(empty_project.kedro("run", "--env=photos"))
     assert "--params=photos=<folder>" in error

@@ -1,10 +1,10 @@
 """Kedro dataset for a handful of files that belong together."""
 
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
+from isr_pipeline.datasets.paths import local_path
 from isr_pipeline.storage.atomic import recover_folder, replace_folder
 
 
@@ -17,7 +17,7 @@ class FilesDataset(AbstractDataset[dict[str, bytes], dict[str, bytes]]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from isr_pipeline import tracking, weights
 from isr_pipeline.champion import Champion
+from isr_pipeline.datasets.paths import local_path
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.initial_network import InitialNetwork
 from isr_pipeline.networks import load_keras_file
@@ -34,7 +35,7 @@ class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> "keras.Model":
@@ -143,7 +144,7 @@ class ChampionDataset(AbstractDataset[Champion, Champion | None]):
     def __init__(
         self, filepath: str, registered_model: str, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self._registered_model = registered_model
         self.metadata = metadata
 

@@ -3,13 +3,13 @@
 import base64
 import io
 import logging
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview, TablePreview
 
+from isr_pipeline.datasets.paths import local_path
 from isr_pipeline.storage.atomic import read_manifest
 from isr_pipeline.storage.pictures import PictureStore, PictureStream, write_pictures
 from isr_pipeline.storage.tiles import TileStream, read_tiles, write_tiles
@@ -26,7 +26,7 @@ class PictureStoreDataset(AbstractDataset[PictureStream, PictureStore]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> PictureStore:
@@ -72,7 +72,7 @@ class TileIndexDataset(AbstractDataset[TileStream, pd.DataFrame]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -102,7 +102,7 @@ class CheckpointsDataset(AbstractDataset[NoReturn, Any]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> Any:

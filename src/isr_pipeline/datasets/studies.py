@@ -1,11 +1,11 @@
 """Kedro dataset for the file of hyper-parameter searches."""
 
-from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from isr_pipeline.datasets.paths import local_path
 from isr_pipeline.training.search import StudyFile
 
 
@@ -20,7 +20,7 @@ class StudyDataset(AbstractDataset[NoReturn, StudyFile]):
     optional = True  # the first search finds none
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> StudyFile:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from isr_pipeline.datasets.paths import local_path
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.storage.atomic import replace_file, replace_folder
 from isr_pipeline.weights import TRAINED_ON
@@ -62,7 +63,7 @@ class WeightSetDataset(AbstractDataset[WeightSet, None]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def save(self, data: WeightSet) -> None:
@@ -84,7 +85,7 @@ class WeightScoresDataset(AbstractDataset[dict[str, list[dict[str, Any]]], None]
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath)
         self.metadata = metadata
 
     def save(self, data: dict[str, list[dict[str, Any]]]) -> None:
