@@ -121,7 +121,8 @@ class TrackingHooks(MlflowHook):
         tracking.log_parameters(read)
         tags = {"environment": str(run_params.get("env") or "base")}
         tags["kedro_command"] = command_line()  # kedro-mlflow's own has neither --env nor --params
-        if "train" in read and "tune" not in read and not is_named:
+        whole = not run_params.get("only_missing_outputs")  # which may leave out the training
+        if "train" in read and "tune" not in read and whole and not is_named:
             network = read["train"]["network"]["name"]
             tags["mlflow.runName"] = _name_of_run(network, loader.runtime_params or {})
         tracking.log_tags(tags)

@@ -42,7 +42,7 @@ class KerasModelDataset(AbstractDataset["keras.Model", "keras.Model"]):
         return load_keras_file(self._filepath)
 
     def save(self, data: "keras.Model") -> None:
-        with replace_file(self._filepath) as partial:
+        with replace_file(self._filepath.resolve()) as partial:  # a link stays a link
             data.save(partial)
 
     def _exists(self) -> bool:
