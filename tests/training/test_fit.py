@@ -427,6 +427,20 @@ def test_the_best_weights_are_of_the_epoch_that_the_state_names(world, tmp_path,
     assert np.array_equal(weights_of(before), weights_of(within))
 
 
+def test_a_training_killed_while_its_state_was_replaced_goes_on(world, tmp_path):
+    world = one_scale(world, 2)
+
+    def interrupt(epoch, figures):
+        if epoch == 3:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fitted(world, tmp_path, interrupt, epochs=4)
+    (state,) = tmp_path.rglob("state")
+    state.rename(storage.atomic._beside(state, "former", "state"))  # the new one was to follow
+    assert fitted(world, tmp_path, epochs=4).facts["resumed_after"] == 2
+
+
 def test_a_training_that_stopped_early_is_over_though_its_time_was_up_too(world, tmp_path):
     world = one_scale(world, 2)
     changes = {

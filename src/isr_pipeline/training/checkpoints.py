@@ -69,6 +69,8 @@ class Checkpoints:
     def load_state(self) -> dict[str, Any] | None:
         """The saved state, or None when there is none."""
         recover_folder(self.folder / "state")
+        if not self.best.is_file():
+            return None
         try:
             state: dict[str, Any] = json.loads((self.folder / "state" / _STATE).read_text())
         except (FileNotFoundError, json.JSONDecodeError):

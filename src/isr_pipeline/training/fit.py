@@ -430,7 +430,7 @@ def _resume(
 
     The minutes that it may take are over by what this run allows.
     """
-    state = checkpoints.restore(model) if checkpoints.best.is_file() else None
+    state = checkpoints.restore(model)
     if state is None:
         return 0, None
     saver.restore(state)
