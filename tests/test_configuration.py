@@ -5,12 +5,14 @@ from contextlib import nullcontext
 import pytest
 from kedro.framework.project import configure_project, pipelines
 from kedro.framework.session import KedroSession
-from kedro.io import DatasetError
+from kedro.io import DataCatalog, DatasetError
 from pydantic import ValidationError
 
 from conftest import PROJECT
+from isr_pipeline import messages
 from isr_pipeline.before_run import PARTS_OF_PIPELINES, check_that_settings_are_read
 from isr_pipeline.configuration import ConfigLoader
+from isr_pipeline.datasets.tables import JSONDataset, ParquetDataset
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.messages import (
     one_line_for_people,
@@ -18,6 +20,7 @@ from isr_pipeline.messages import (
     with_options,
     wrong_parameters,
 )
+from isr_pipeline.pipeline_registry import register_pipelines
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
 from isr_pipeline.training.parameters import LearningRateParameters
@@ -273,3 +276,31 @@ def test_data_flows_down_the_layers():
         below = [depth[name] for name in node.outputs if name in depth]
         for name in node.inputs:
             assert all(depth.get(name, 0) <= place for place in below), (name, node.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "remedy"),
+    [
+        ("pairs", ParquetDataset, "kedro run --pipelines=pair"),
+        ("training_facts", JSONDataset, "kedro run --pipelines=train"),
+        ("nobodys", JSONDataset, "or bring it back"),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_says_what_makes_it_again(
+    tmp_path, capsys, monkeypatch, name, kind, remedy
+):
+    monkeypatch.setattr(messages, "pipelines", register_pipelines())
+    (tmp_path / "file").write_bytes(b"{ no such format")
+    catalog = DataCatalog({name: kind(filepath=str(tmp_path / "file"))})
+    line = one_line(capsys, lambda: catalog.load(name))
+    assert line.startswith(f"Error: {name}: {tmp_path}/file is damaged (")
+    assert line.endswith(f"remove it {remedy}\n") or line.endswith(f"and run {remedy}\n")
+
+
+def test_an_error_of_our_own_code_keeps_its_traceback(capsys):
+    class Broken(ParquetDataset):
+        def load(self):
+            raise ZeroDivisionError
+
+    catalog = DataCatalog({"pairs": Broken(filepath="a.parquet")})
+    assert "Traceback" in one_line(capsys, lambda: catalog.load("pairs"))

@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from kedro.framework.project import pipelines
+from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
 from isr_pipeline.configuration import READ_WITH, ConfigLoader
@@ -65,6 +67,10 @@ def one_line_for_people(
         if isinstance(link, ParameterValidationError):
             print(f"Error: {wrong_parameters(str(link))}", file=sys.stderr)
             return
+    damaged = _damaged_file(error)
+    if damaged:
+        print(f"Error: {with_options(damaged)}", file=sys.stderr)
+        return
     if isinstance(error, ValueError) and _module_of(traceback) in NAMES_ARE_LOOKED_UP_IN:
         text = " ".join(str(error).split())
         if "find the pipeline" in text:
@@ -73,6 +79,22 @@ def one_line_for_people(
         print(f"Error: {text}", file=sys.stderr)
         return
     sys.__excepthook__(kind, error, traceback)
+
+
+def _damaged_file(error: BaseException) -> str:
+    """What to say of a catalog entry's file that is not of its format; empty for other errors."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    found = re.match(r"(\w+): Failed while loading .*?filepath=[^']*'([^']+)'", str(error))
+    if not isinstance(error, DatasetError) or not isinstance(first, ValueError) or not found:
+        return ""
+    name, path = found.groups()
+    makers = [known for known, other in pipelines.items() if name in other.all_outputs()]
+    rooms = [known for known in makers if known not in ("__default__", "prepare")]
+    remedy = f"and run kedro run --pipelines={rooms[0]}" if rooms else "or bring it back"
+    reason = textwrap.shorten(str(first).replace(path, ""), 100, placeholder=" ...")
+    return f"{name}: {path} is damaged ({reason}): remove it {remedy}"
 
 
 def wrong_parameters(text: str) -> str:
