@@ -6,6 +6,7 @@ import pytest
 from kedro.framework.project import configure_project, pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog, DatasetError
+from kedro.utils import load_obj
 from pydantic import ValidationError
 
 from conftest import PROJECT
@@ -304,3 +305,11 @@ def test_an_error_of_our_own_code_keeps_its_traceback(capsys):
 
     catalog = DataCatalog({"pairs": Broken(filepath="a.parquet")})
     assert "Traceback" in one_line(capsys, lambda: catalog.load("pairs"))
+
+
+def test_a_runner_that_there_is_not_is_one_line(capsys):
+    said = one_line(capsys, lambda: load_obj("NoRunner", "kedro.runner"))
+    assert (
+        said
+        == "Error: --runner=NoRunner: there are SequentialRunner, ParallelRunner, ThreadRunner\n"
+    )

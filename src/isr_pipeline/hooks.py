@@ -16,7 +16,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from isr_pipeline import tracking
 from isr_pipeline.before_run import check_run
@@ -71,6 +71,10 @@ class TrackingHooks(MlflowHook):
                 f"the tracking database needs {error.name}: pip install it, or set another "
                 "tracking_uri (conf/base/globals.yml, MLFLOW_TRACKING_URI)"
             ) from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise ProjectError(f"mlflow.yml: {key}: {problem['msg']}") from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy"):
                 raise  # a mistake in mlflow.yml is for its author to see

@@ -67,6 +67,10 @@ def one_line_for_people(
         if isinstance(link, ParameterValidationError):
             print(f"Error: {wrong_parameters(str(link))}", file=sys.stderr)
             return
+    if isinstance(error, AttributeError) and "module 'kedro.runner' has no" in str(error):
+        known = "SequentialRunner, ParallelRunner, ThreadRunner"
+        print(f"Error: --runner={error.name}: there are {known}", file=sys.stderr)
+        return
     damaged = _damaged_file(error)
     if damaged:
         print(f"Error: {with_options(damaged)}", file=sys.stderr)

@@ -93,6 +93,13 @@ def test_an_error_is_one_line_from_a_folder_within_the_project_too(empty_project
     assert process.stderr.splitlines()[-1] == "Error: train: there is no 'epoch': is it epochs?"
 
 
+def test_a_slip_in_mlflows_settings_is_one_line(empty_project):
+    settings = empty_project.folder / "conf" / "local" / "mlflow.yml"
+    settings.write_text("tracking: {experimnt: {name: mine}}")
+    error = one_line(empty_project.kedro("run", "--pipelines=ingest"))
+    assert error == "Error: mlflow.yml: tracking.experimnt: Extra inputs are not permitted"
+
+
 def test_photos_without_a_folder_says_how_to_name_one(empty_project):
     error = one_line(empty_project.kedro("run", "--env=photos"))
     assert "--params=photos=<folder>" in error
