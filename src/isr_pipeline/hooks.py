@@ -77,7 +77,7 @@ class TrackingHooks(MlflowHook):
             raise ProjectError(f"mlflow.yml: {key}: {problem['msg']}") from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy"):
-                raise  # a mistake in mlflow.yml is for its author to see
+                raise  # a mistake of ours
             tracking.give_up(error)
 
     @hook_impl

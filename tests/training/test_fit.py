@@ -114,6 +114,16 @@ class InterruptionError(Exception):
     pass
 
 
+def stop_in(last, error=InterruptionError):
+    """For `fitted`: raise an error in an epoch of which the figures are known, and nothing kept."""
+
+    def interrupt(epoch, figures):
+        if epoch == last:
+            raise error
+
+    return interrupt
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -139,12 +149,8 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
     world = one_scale(world, 2)
     whole = fitted(world, tmp_path / "whole", epochs=5, **changes)
 
-    def interrupt(epoch, figures):
-        if epoch == 3:
-            raise InterruptionError
-
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path / "cut", interrupt, epochs=5, **changes)
+        fitted(world, tmp_path / "cut", stop_in(3), epochs=5, **changes)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         resumed = fitted(world, tmp_path / "cut", epochs=5, **changes)
     assert "Resuming the interrupted training after epoch 2" in caplog.text
@@ -158,12 +164,8 @@ def test_an_interrupted_training_ends_exactly_like_one_that_was_not(
 def test_other_parameters_do_not_resume(world, tmp_path, caplog):
     world = one_scale(world, 2)
 
-    def interrupt(epoch, figures):
-        if epoch == 2:
-            raise InterruptionError
-
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path, interrupt, epochs=3)
+        fitted(world, tmp_path, stop_in(2), epochs=3)
     with caplog.at_level("INFO", logger="isr_pipeline"):
         result = fitted(world, tmp_path, epochs=4)
     assert "1 unfinished trainings in" in caplog.text
@@ -295,12 +297,8 @@ def test_a_training_that_diverges_later_ends_there_with_the_best_epoch(
 def test_other_pictures_do_not_resume(world, tmp_path, caplog):
     world = one_scale(world, 2)
 
-    def interrupt(epoch, figures):
-        if epoch == 2:
-            raise InterruptionError
-
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path, interrupt, epochs=3)
+        fitted(world, tmp_path, stop_in(2), epochs=3)
     write_pictures(
         tmp_path / "other",
         PictureStream(
@@ -363,12 +361,8 @@ def test_tiles_cut_on_the_device_train_the_same_network_and_resume(world, tmp_pa
     assert np.abs(weights_of(host) - weights_of(device)).max() < 1e-4
     assert np.allclose(host.history["val_loss"], device.history["val_loss"], rtol=1e-4)
 
-    def interrupt(epoch, figures):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        fitted(one, tmp_path / "cut", interrupt, feed="device")
+        fitted(one, tmp_path / "cut", stop_in(2, KeyboardInterrupt), feed="device")
     resumed = fitted(one, tmp_path / "cut", feed="host")  # where they are cut is not what is done
     assert resumed.facts["resumed_after"] == 1
 
@@ -402,10 +396,6 @@ def test_the_best_weights_are_of_the_epoch_that_the_state_names(world, tmp_path,
     world = one_scale(world, 2)
     save = Checkpoints.save
 
-    def interrupt(epoch, figures):
-        if epoch == 3:
-            raise InterruptionError
-
     def die(checkpoints, model, state, best):
         if state["epochs"] == 3:
             assert best is not None  # the third epoch is the best
@@ -415,7 +405,7 @@ def test_the_best_weights_are_of_the_epoch_that_the_state_names(world, tmp_path,
         save(checkpoints, model, state, best)
 
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path / "before", interrupt, epochs=5)
+        fitted(world, tmp_path / "before", stop_in(3), epochs=5)
     monkeypatch.setattr(Checkpoints, "save", die)
     with pytest.raises(InterruptionError):
         fitted(world, tmp_path / "within", epochs=5)
@@ -430,12 +420,8 @@ def test_the_best_weights_are_of_the_epoch_that_the_state_names(world, tmp_path,
 def test_a_training_killed_while_its_state_was_replaced_goes_on(world, tmp_path):
     world = one_scale(world, 2)
 
-    def interrupt(epoch, figures):
-        if epoch == 3:
-            raise InterruptionError
-
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path, interrupt, epochs=4)
+        fitted(world, tmp_path, stop_in(3), epochs=4)
     (state,) = tmp_path.rglob("state")
     state.rename(storage.atomic._beside(state, "former", "state"))  # the new one was to follow
     assert fitted(world, tmp_path, epochs=4).facts["resumed_after"] == 2
@@ -469,12 +455,10 @@ def test_a_training_that_stopped_early_is_over_though_its_time_was_up_too(world,
 def test_who_stops_a_training_is_told_what_the_same_command_does(
     world, tmp_path, caplog, resume, words
 ):
-    def interrupt(epoch, figures):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt), caplog.at_level("INFO", logger="isr_pipeline"):
-        fitted(one_scale(world, 2), tmp_path, interrupt, epochs=3, resume=resume)
+        fitted(
+            one_scale(world, 2), tmp_path, stop_in(2, KeyboardInterrupt), epochs=3, resume=resume
+        )
     assert f"Training stops: the same command {words}" in caplog.text
 
 
@@ -671,10 +655,6 @@ def test_the_learning_rate_falls_until_the_last_batch_whatever_is_accumulated(wo
 def test_a_time_limit_may_be_set_when_a_training_goes_on(world, tmp_path):
     world = one_scale(world, 2)
 
-    def interrupt(epoch, figures):
-        if epoch == 2:
-            raise InterruptionError
-
     with pytest.raises(InterruptionError):
-        fitted(world, tmp_path, interrupt, epochs=3)
+        fitted(world, tmp_path, stop_in(2), epochs=3)
     assert fitted(world, tmp_path, epochs=3, maximum_minutes=60).facts["resumed_after"] == 1

@@ -236,9 +236,7 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         missing.append("XMP")
     icc = extras.icc
     if icc is not None and "icc" in HELD[file_format]:
-        icc = fitting(icc, channels)
-        if icc is not None and len(icc) > PROFILE_ROOM.get(file_format, len(icc)):
-            icc = None
+        icc = held_profile(icc, file_format, channels)
         if icc is None:
             missing.append("ICC profile")
     extras = replace(extras, icc=icc)
@@ -257,6 +255,14 @@ def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, li
         extras = replace(extras, dpi=None)
         missing.append("resolution")
     return extras, missing
+
+
+def held_profile(icc: bytes, file_format: str, channels: int) -> bytes | None:
+    """A colour profile as a format holds it beside so many channels; None where it has no way."""
+    fits = fitting(icc, channels)
+    if fits is None or len(fits) > PROFILE_ROOM.get(file_format, len(fits)):
+        return None
+    return fits
 
 
 def _names_colours(extras: Extras) -> bool:

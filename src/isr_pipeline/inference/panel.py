@@ -16,7 +16,6 @@ from isr_pipeline.imaging.decode import (
     is_grey,
     open_image,
 )
-from isr_pipeline.imaging.profiles import fitting
 from isr_pipeline.imaging.resampling import resize_bicubic
 from isr_pipeline.inference.batch import MAXIMUM_MEGAPIXELS, check_room, read_whole
 from isr_pipeline.inference.plan import in_the_way, shown
@@ -94,12 +93,9 @@ def compare_file(picture: Path, output: Path, upscaler: Upscaler, overwrite: boo
         enlarged = upscaler(pixels)
     bicubic = to_uint8(resize_bicubic(pixels, *enlarged.shape[:2]))
     panel = draw_panel(bicubic, enlarged, upscaler.description)
-    saving = SAVING.get(output.suffix.lower(), {})
-    if profile is not None and len(profile) <= encode.PROFILE_ROOM["PNG"]:
-        saving = {**saving, "icc_profile": profile}
     try:
         with replace_file(output) as partial:
-            panel.save(partial, **saving)
+            panel.save(partial, icc_profile=profile, **SAVING.get(output.suffix.lower(), {}))
     except OSError as error:
         raise ProjectError(f"{shown(output)}: {error.strerror or error}") from None
 
@@ -109,7 +105,7 @@ def _profile(image: Image.Image) -> bytes | None:
     icc = image.info.get("icc_profile")
     if not isinstance(icc, bytes) or image.mode in ("CMYK", "YCCK"):  # which becomes sRGB
         return None
-    return fitting(icc, 3)
+    return encode.held_profile(icc, "PNG", 3)  # which has the least room
 
 
 _JPEG, _WEBP = {"quality": 95, "subsampling": 0}, {"lossless": True}

@@ -46,14 +46,14 @@ class Predictor:
         exact = (low_res.shape[0] * self.scale, low_res.shape[1] * self.scale)
         if size is None or size == exact:
             return np.concatenate([from_unit(band) for band in self._bands(low_res)])
-        return from_unit(resize_bicubic(self.predict(to_unit(low_res)), *size))
+        return from_unit(resize_bicubic(self.predict(low_res), *size))
 
-    def predict(self, low_res: FloatPicture) -> FloatPicture:
-        """Super-resolve `(height, width, 3)` in [0, 1]; the result is not clipped."""
+    def predict(self, low_res: NDArray[Any]) -> FloatPicture:
+        """Super-resolve `(height, width, 3)`, uint8 or in [0, 1]; the result is not clipped."""
         return np.concatenate(list(self._bands(low_res)))
 
     def _bands(self, low_res: NDArray[Any]) -> Iterator[FloatPicture]:
-        """The result's rows from top to bottom; `low_res` is uint8, or in [0, 1]."""
+        """The result's rows from top to bottom."""
 
         def work(top: int, bottom: int, left: int, right: int) -> FloatPicture:
             part = low_res[None, top:bottom, left:right]
