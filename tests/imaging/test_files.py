@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from conftest import made_photograph
+from imaging.test_decode import png_chunk
 from imaging.test_exif import camera_exif
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.encode import (
@@ -53,15 +54,10 @@ def written(values, file_format, folder, extras=None, band=10):
 
 def png(width, height, depth, colour, rows, *chunks):
     """A PNG file made by hand: kinds that Pillow cannot write."""
-
-    def chunk(kind, content):
-        check = struct.pack(">L", zlib.crc32(kind + content))
-        return struct.pack(">L", len(content)) + kind + content + check
-
-    header = chunk(b"IHDR", struct.pack(">LLBBBBB", width, height, depth, colour, 0, 0, 0))
-    picture = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
-    middle = b"".join(chunk(*c) for c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + header + middle + picture + chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">LLBBBBB", width, height, depth, colour, 0, 0, 0))
+    picture = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    middle = b"".join(png_chunk(*c) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + header + middle + picture + png_chunk(b"IEND", b"")
 
 
 def encoded(image, file_format, **options):
@@ -685,16 +681,44 @@ def test_the_size_beside_regions_grows_and_that_of_a_page_does_not(tmp_path, nes
     assert read_picture(result).extras.xmp == xmp(3)
 
 
-def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):
-    def chunk(kind, content):
-        check = struct.pack(">L", zlib.crc32(kind + content))
-        return struct.pack(">L", len(content)) + kind + content + check
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_text_with_which_a_png_could_not_be_opened_is_left_out(behind, tmp_path, caplog):
+    """Workflows and histories that other programs pack into texts, longer than Pillow unpacks."""
+    plain = encoded(Image.fromarray(RGB), "PNG")
+    place = len(plain) - 12 if behind else 33  # before IEND, or behind IHDR
+    rooms = {b"fits": 2**20, b"long": 2**20 + 1}
+    heads = {b"zTXt": b"\0\0", b"iTXt": b"\0\1\0\0\0"}
+    texts = [
+        png_chunk(kind, keyword + head + zlib.compress(b"a" * size))
+        for kind, head in heads.items()
+        for keyword, size in rooms.items()
+    ]
+    texts.append(png_chunk(b"iTXt", b"plain\0\0\0\0\0" + b"a" * (2**20 + 1)))  # not compressed
+    data = plain[:place] + b"".join(texts) + plain[place:]
 
+    picture = read_picture(data)
+    assert np.array_equal(picture.samples, RGB)
+    assert np.array_equal(decode_picture(data).pixels, RGB)
+    keywords = [content.partition(b"\0")[0] for _, content in picture.extras.chunks]
+    assert keywords == [b"fits", b"fits", b"plain"]
+    result = written(RGB, "PNG", tmp_path, picture.extras)
+    assert caplog.messages == [
+        "x.png: left out: a text of over 1 MiB (long), a text of over 1 MiB (long)"
+    ]
+    assert read_picture(result).extras.chunks == picture.extras.chunks
+
+    spoiled = bytearray(data)
+    spoiled[plain.index(b"IDAT") + 20 + (0 if behind else len(data) - len(plain))] ^= 1
+    with pytest.raises(UnusablePictureError):
+        read_picture(bytes(spoiled))
+
+
+def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):
     plain = encoded(Image.fromarray(RGB), "PNG")
     xmp = b'<x exif:PixelXDimension="5" tiff:ImageLength="6"><exif:PixelYDimension>7</x>'
     head = b"XML:com.adobe.xmp\0"
     for text in (head + bytes(4) + xmp, head + b"\1\0\0\0" + zlib.compress(xmp)):
-        data = plain[:-12] + chunk(b"iTXt", text) + plain[-12:]
+        data = plain[:-12] + png_chunk(b"iTXt", text) + plain[-12:]
         picture = read_picture(data)
         assert picture.extras.xmp == xmp
         for file_format in ("PNG", "JPEG", "WEBP", "TIFF"):
@@ -702,7 +726,7 @@ def test_xmp_is_found_behind_a_pngs_picture_and_tells_the_new_size(tmp_path):
             assert read_picture(result).extras.xmp == (
                 b'<x exif:PixelXDimension="53" tiff:ImageLength="37"><exif:PixelYDimension>37</x>'
             )
-    damaged = plain[:-12] + chunk(b"iTXt", head + b"\1\0\0\0" + b"no deflate") + plain[-12:]
+    damaged = plain[:-12] + png_chunk(b"iTXt", head + b"\1\0\0\0" + b"no deflate") + plain[-12:]
     assert read_picture(damaged).extras.xmp is None
 
 

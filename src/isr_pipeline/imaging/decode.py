@@ -14,7 +14,8 @@ The rule for pictures that are not 8-bit RGB (training pictures are; see `Decode
 import io
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK, PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from isr_pipeline.imaging.arrays import Picture
@@ -109,9 +110,8 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
         orientation = _orientation(image)  # before loading, which drops a TIFF's
         image.load()
         pixels, rule = _to_rgb(image, orientation)
-        if file_format == "PNG":  # loading compares no checksums
-            with open_header(io.BytesIO(data), ("PNG",)) as again:
-                again.verify()
+        if file_format == "PNG":
+            verify_png(data)
     return DecodedPicture(pixels, file_format, mode, rule)
 
 
@@ -123,6 +123,70 @@ def format_of(head: bytes) -> str | None:
     """
     found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
     return None if found == "WEBP" and head[8:12] != b"WEBP" else found  # but a film or a sound
+
+
+def png_chunks(data: bytes, wanted: Set[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Types and contents of a PNG's chunks of the wanted types, in the file's order."""
+    for kind, start, end in _chunk_places(data):
+        if kind in wanted:
+            yield kind, data[start + 8 : end - 4]
+
+
+def _chunk_places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and end of each chunk of a PNG, length and checksum included."""
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, position)
+        yield kind, position, position + 12 + length
+        position += 12 + length
+
+
+def without_long_texts(data: bytes) -> tuple[bytes, list[str]]:
+    """A PNG without the compressed texts that are longer than Pillow unpacks (1 MiB).
+
+    Such as the history that some programs write into XMP. Other files come back as they are.
+
+    Returns:
+        The file, and the keywords of the texts that it no longer has.
+    """
+    if format_of(data[:HEAD_BYTES]) != "PNG":
+        return data, []
+    kept, keywords, rest = [], [], 0
+    for kind, start, end in _chunk_places(data):
+        if kind in (b"zTXt", b"iTXt"):
+            keyword, compressed = _compressed_text(kind, data[start + 8 : end - 4])
+            if _unpacks_to_more(compressed, MAX_TEXT_CHUNK):
+                kept.append(data[rest:start])
+                keywords.append(keyword)
+                rest = end
+    return (b"".join([*kept, data[rest:]]) if kept else data), keywords
+
+
+def _compressed_text(kind: bytes, content: bytes) -> tuple[str, bytes]:
+    """The keyword of a zTXt or iTXt chunk and what is compressed of it."""
+    keyword, _, rest = content.partition(b"\0")
+    if kind == b"iTXt":
+        rest = rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
+    else:
+        rest = rest[1:]
+    return ascii(keyword[:79].decode("latin-1"))[1:-1], rest
+
+
+def _unpacks_to_more(compressed: bytes, limit: int) -> bool:
+    try:
+        return len(zlib.decompressobj().decompress(compressed, limit + 1)) > limit
+    except zlib.error:
+        return False  # damaged: Pillow's to judge
+
+
+def verify_png(data: bytes) -> None:
+    """Compare a PNG's checksums, which loading does not.
+
+    Raises:
+        SyntaxError, OSError: of Pillow's, where one is wrong or the file ends early.
+    """
+    with open_header(io.BytesIO(without_long_texts(data)[0]), ("PNG",)) as image:
+        image.verify()
 
 
 _opening = threading.Lock()
@@ -160,7 +224,7 @@ def open_image(
     if not data:
         raise UnusablePictureError("empty", "the file has 0 bytes")
     try:
-        image = open_header(io.BytesIO(data), formats)
+        image = open_header(io.BytesIO(without_long_texts(data)[0]), formats)
     except UnidentifiedImageError:
         if data[:4] in (b"II*\0", b"MM\0*"):
             raise UnusablePictureError("unsupported", _kind_of_tiff(data)) from None

@@ -18,7 +18,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -36,9 +36,11 @@ from isr_pipeline.imaging.decode import (
     correct_key,
     deep_grey,
     is_grey,
-    open_header,
     open_image,
+    png_chunks,
     tiff_tags,
+    verify_png,
+    without_long_texts,
 )
 from isr_pipeline.imaging.exif import (
     ICC_PROFILE,
@@ -196,9 +198,8 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
         image.info.pop("xmp", None)  # a TIFF is turned by what this says of its orientation
         correct_key(image)
         image.load()
-        if _format(image) == "PNG":  # loading compares no checksums
-            with open_header(io.BytesIO(data), ("PNG",)) as again:
-                again.verify()
+        if _format(image) == "PNG":
+            verify_png(data)
         deep = _is_deep(image, data)
         samples = _deep_samples(image, as_stored(data)) if deep else samples_of(image)
         icc = extras.icc
@@ -338,9 +339,10 @@ def _with_key(samples: NDArray[np.uint16], key: tuple[int, ...]) -> NDArray[np.u
 
 def _extras(image: Image.Image, data: bytes) -> Extras:
     info, file_format = image.info, _format(image)
+    data, long_texts = without_long_texts(data)
     exif = info.get("exif")
     if file_format == "PNG" and exif is None:  # may stand behind the picture
-        exif = next((content for _, content in _png_chunks(data, {b"eXIf"})), None)
+        exif = next((content for _, content in png_chunks(data, {b"eXIf"})), None)
     xmp = info.get("xmp")
     icc = info.get("icc_profile")
     segments = getattr(image, "applist", [])  # a JPEG's
@@ -353,7 +355,7 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
         tags = tiff_tags(image)
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
         iptc = _in_segments(tags.get(PHOTOSHOP_RESOURCES))
-    chunks = tuple(_png_chunks(data, PNG_COPIED)) if file_format == "PNG" else ()
+    chunks = tuple(png_chunks(data, PNG_COPIED)) if file_format == "PNG" else ()
     if xmp is None:  # a PNG's may stand behind the picture
         xmp = next((_text(content) for _, content in chunks if content.startswith(XMP_TEXT)), None)
     dpi, aspect = _resolution(image)
@@ -368,7 +370,10 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
         comments=tuple(comments),
         chunks=tuple(chunk for chunk in chunks if not chunk[1].startswith(XMP_TEXT)),
         lossless=file_format == "WEBP" and b"VP8L" in (data[12:16], _webp_picture(data)),
-        left_out=tuple(_left_out(image, data, xmp)),
+        left_out=(
+            *_left_out(image, data, xmp),
+            *(f"a text of over 1 MiB ({key})" for key in long_texts),
+        ),
     )
 
 
@@ -442,15 +447,6 @@ def _directory(exif: bytes | None) -> Directory:
         return read_directory((exif or b"").removeprefix(b"Exif\0\0"))
     except ExifError:
         return {}
-
-
-def _png_chunks(data: bytes, wanted: Set[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    position = 8
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">L4s", data, position)
-        if kind in wanted:
-            yield kind, data[position + 8 : position + 8 + length]
-        position += 12 + length
 
 
 def _webp_picture(data: bytes) -> bytes:
