@@ -1,9 +1,11 @@
+import math
 import os
 import sys
 
 import pytest
 
-from isr_pipeline.machine import available_cores, command_line, describe_machine
+from isr_pipeline import machine
+from isr_pipeline.machine import available_cores, command_line, core_quota, describe_machine
 
 
 @pytest.mark.parametrize(
@@ -12,6 +14,27 @@ from isr_pipeline.machine import available_cores, command_line, describe_machine
 def test_the_command_is_what_one_would_type(monkeypatch, program):
     monkeypatch.setattr(sys, "argv", [program, "run", "--params=a=1 2"])
     assert command_line() == "kedro run '--params=a=1 2'"
+
+
+@pytest.mark.parametrize(
+    ("files", "quota", "cores"),
+    [
+        ({}, math.inf, 8),
+        ({"cpu.max": "max 100000"}, math.inf, 8),
+        ({"cpu.max": "150000 100000"}, 1.5, 2),
+        ({"cpu.max": "20000 100000"}, 0.2, 1),
+        ({"cpu.max": "1600000 100000"}, 16, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3, 3),
+    ],
+)
+def test_a_containers_share_of_the_cores(files, quota, cores, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert (core_quota(), available_cores()) == (quota, cores)
 
 
 def test_the_machine_in_one_line(monkeypatch):

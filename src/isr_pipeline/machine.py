@@ -1,5 +1,6 @@
 """Which machine and which command a figure comes from, in words."""
 
+import math
 import os
 import platform
 import shlex
@@ -8,6 +9,9 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use."""
 
 
 def describe_machine() -> str:
@@ -20,10 +24,24 @@ def describe_machine() -> str:
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which a container often limits."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, which a container often limits; a part of one is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return math.ceil(min(cores or 1, core_quota()))
+
+
+def core_quota() -> float:
+    """How many cores' time a container may use, such as of `docker run --cpus`; else infinite.
+
+    Processes see all cores nevertheless, and are stopped for a while when the time is used up.
+    """
+    for version in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            files = " ".join((CONTROL_GROUP / name).read_text() for name in version)
+            quota, period = (float(word) for word in files.split())
+        except (OSError, ValueError):  # `max`: no quota
+            continue
+        return quota / period if quota > 0 and period > 0 else math.inf
+    return math.inf
 
 
 def load_average() -> float:

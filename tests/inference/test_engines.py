@@ -10,6 +10,7 @@ import pytest
 
 from conftest import made_photograph
 from inference.exported import shaken_network
+from isr_pipeline import machine
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import to_unit
 from isr_pipeline.inference import engines
@@ -100,6 +101,16 @@ def test_a_part_is_bit_for_bit_what_the_whole_gives(which, scale, precision, req
         expected = whole[top * scale : bottom * scale, left * scale : right * scale]
         part = part[(top - first_row) * scale :, (left - first_column) * scale :]
         assert np.array_equal(part[: expected.shape[0], : expected.shape[1]], expected)
+
+
+def test_openvino_takes_no_more_threads_than_a_container_has_time_for(
+    subpixel, tmp_path, monkeypatch
+):
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    engine = OpenVinoEngine(subpixel.folder / "x2.xml", 2)
+    compiled = engine._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 def test_batches_threads_and_repeats_give_the_same(subpixel):

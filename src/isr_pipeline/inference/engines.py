@@ -7,6 +7,7 @@ and `x2.bin`, see `inference.export`) and then neither Keras nor TensorFlow.
 import hashlib
 import importlib.util
 import logging
+import math
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from isr_pipeline.errors import ProjectError, check_word
 from isr_pipeline.inference.tiling import multiple
+from isr_pipeline.machine import available_cores, core_quota
 
 if TYPE_CHECKING:
     import keras
@@ -174,6 +176,8 @@ class OpenVinoEngine:
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
             raise ProjectError("this processor does not multiply bfloat16: choose float32")
+        if not threads and core_quota() < math.inf:  # OpenVINO looks at the cores alone
+            threads = available_cores()
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
