@@ -96,6 +96,13 @@ def test_compare_replaces_nothing_unasked(isr):
     assert isr("compare", "photos/one.jpg", "--overwrite").exit_code == 0
 
 
+def test_an_empty_name_is_not_the_working_folder(isr):
+    for words in (["upscale", ""], ["upscale", "x.jpg", "-o", ""], ["compare", ""]):
+        result = isr(*words)
+        assert result.exit_code == 2
+        assert "the name is empty" in result.stderr
+
+
 def test_models_are_listed(isr):
     write_champion(isr.folder, "photos", "bicubic", [2])
     result = isr("models")

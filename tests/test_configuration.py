@@ -21,6 +21,7 @@ from isr_pipeline.messages import (
     with_options,
     wrong_parameters,
 )
+from isr_pipeline.parameters import listed
 from isr_pipeline.pipeline_registry import register_pipelines
 from isr_pipeline.pipelines.pair.parameters import SplitParameters
 from isr_pipeline.pipelines.train.pipeline import create_pipeline
@@ -233,6 +234,10 @@ def test_lists_may_be_written_with_spaces():
     assert train_parameters(metrics=None).metrics == []
     with pytest.raises(ValidationError, match="reductions"):
         pair_parameters(reductions="half", **pair)
+    words = "1e-3 -2 +3 .5 2. true null false x2 1e 2024_01 1 true"
+    assert repr(listed(words)) == (
+        "[0.001, -2, 3, 0.5, 2.0, True, None, False, 'x2', '1e', '2024_01', 1]"
+    )
 
 
 def test_wrong_parameters_are_one_line_each_with_its_whole_name():

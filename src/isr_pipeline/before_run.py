@@ -8,10 +8,13 @@ from kedro.pipeline import Pipeline
 
 from isr_pipeline.configuration import ConfigLoader
 from isr_pipeline.datasets.models import InitialNetworkDataset
-from isr_pipeline.datasets.photographs import FolderDataset
+from isr_pipeline.datasets.photographs import FolderDataset, KaggleDataset
 from isr_pipeline.datasets.weights import check_can_ship
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.inference.export import check_installed
 from isr_pipeline.networks import check_backend
+from isr_pipeline.pipelines.benchmark.nodes import named_sets
+from isr_pipeline.pipelines.evaluate.nodes import scored_pairs
 from isr_pipeline.pipelines.ship.nodes import check_recipe
 from isr_pipeline.pipelines.together import check_together
 from isr_pipeline.tracking import flatten
@@ -64,11 +67,23 @@ def check_run(
             check_recipe(catalog["pairs"].load(), parameters["pair"])
     for name in sorted(pipeline.inputs()):
         entry = catalog[name]
-        if isinstance(entry, FolderDataset | InitialNetworkDataset):
+        if isinstance(entry, FolderDataset | KaggleDataset | InitialNetworkDataset):
             entry.check()
     missing = _unprepared(pipeline, catalog)
     if missing:
         raise ProjectError(_how_to_prepare(missing, catalog))
+    outputs = pipeline.all_outputs()
+    if "picture_scores" in outputs and "pairs" in pipeline.inputs():
+        scored_pairs(catalog["pairs"].load(), parameters["evaluate"].split)
+    if "exported" in outputs:
+        check_installed(parameters["export"].formats)
+    if "benchmark_sets" in outputs:
+        named_sets(parameters["benchmark"])
+    if {"champion", "upscaled_pictures"} <= outputs:
+        raise ProjectError(
+            "upscale would enlarge with the champion of before this run: leave it out, and run it "
+            "afterwards (kedro run --pipelines=upscale)"
+        )
     return parameters
 
 

@@ -18,7 +18,18 @@ from isr_pipeline.terminal import say
 SCREENFUL = 20
 """Pictures of a batch whose lines are still to be seen at its end."""
 FORMATS = ("jpeg", "png", "webp", "tiff", "bmp")
-PICTURE = click.Path(path_type=Path)
+
+
+class _Place(click.Path):
+    """A path; an empty one, as of a variable that is not set, is not the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PICTURE = _Place(path_type=Path)
 
 
 class _Group(click.Group):

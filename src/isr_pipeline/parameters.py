@@ -16,16 +16,24 @@ def listed(value: Any) -> Any:
     if value is None:
         return []
     if isinstance(value, str):
-        value = [_number_or(word) for word in value.split()]
+        value = [_meant(word) for word in value.split()]
     if isinstance(value, list):
-        return [item for number, item in enumerate(value) if item not in value[:number]]
+        kinds = [(type(item), item) for item in value]
+        return [item for n, item in enumerate(value) if kinds[n] not in kinds[:n]]
     return [value] if isinstance(value, int | float) else value
 
 
-def _number_or(word: str) -> int | float | str:
-    if word.isdecimal():
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+
+
+def _meant(word: str) -> bool | int | float | str | None:
+    """A word as Kedro reads one that stands alone."""
+    if word in _WORDS:
+        return _WORDS[word]
+    if re.fullmatch(r"[+-]?\d+", word):
         return int(word)
-    return float(word) if re.fullmatch(r"\d*\.\d+", word) else word
+    is_real = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", word.lower())
+    return float(word) if is_real else word
 
 
 class Parameters(BaseModel):

@@ -370,7 +370,7 @@ def test_what_a_jpeg_has_no_room_for_is_left_out_with_a_word(tmp_path, caplog):
         again = read_picture(written(RGB, file_format, tmp_path, extras)).extras
         assert (again.xmp, orientation_of(again.exif)) == (extras.xmp, 6)
         assert len(again.exif) > 70_000
-    assert all("all of its comment:" in message for message in caplog.messages[1:])
+    assert all("all of its comment" in message for message in caplog.messages[1:])
 
 
 def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
@@ -388,17 +388,19 @@ def test_what_a_format_does_not_keep_is_named(tmp_path, caplog):
             (b"tIME", b"\7\xea\1\1\0\0\0"),
         ),
     )
+    exif.update({0x011A: 300.0, 0x011B: 300.0, 0x0128: 2})
+    resolution = exif.tobytes().removeprefix(b"Exif\0\0")
     named = {
         "JPEG": "texts (Author)",
         "PNG": "IPTC, comment",
-        "WEBP": "IPTC, comment, texts (Author)",
+        "WEBP": "IPTC, comment, texts (Author), resolution",
         "TIFF": "comment, texts (Author)",
         "BMP": "EXIF, ICC profile, XMP, IPTC, comment, texts (Author)",
     }
     for file_format, missing in named.items():
         written(RGB, file_format, tmp_path, full)
         assert f"{file_format} cannot hold all of its {missing}: what" in caplog.messages[-1]
-        plain = Extras(dpi=(300.0, 300.0), exif=full.exif if file_format == "WEBP" else None)
+        plain = Extras(dpi=(300.0, 300.0), exif=resolution if file_format == "WEBP" else None)
         written(RGB, file_format, tmp_path, plain)
     assert len(caplog.messages) == len(named)
 
@@ -559,6 +561,68 @@ def test_a_plane_for_each_channel_is_read(kind, extra, options):
         planes, photometric="rgb", planarconfig="separate", extrasamples=extra, **options
     )
     assert np.array_equal(read_picture(data).samples, values)
+    if kind is np.uint8:
+        assert np.array_equal(decode_picture(data).pixels, values[..., :3])
+    else:  # Pillow takes the planes for 8-bit ones
+        with pytest.raises(UnusablePictureError, match="16-bit samples in a plane each"):
+            decode_picture(data)
+
+
+def test_planes_of_a_turned_big_tiff_are_refused():
+    planes = np.moveaxis(samples(3, np.uint16), -1, 0)
+    options = {"photometric": "rgb", "planarconfig": "separate", "bigtiff": True}
+    assert read_picture(written_by_tifffile(planes, **options)).samples.shape[2] == 3
+    turned = written_by_tifffile(planes, **options, extratags=[(274, 3, 1, 3, True)])
+    with pytest.raises(UnusablePictureError, match="BigTIFF that is turned"):
+        read_picture(turned)
+
+
+def test_a_tile_far_larger_than_its_picture_is_refused():
+    data = written_by_tifffile(RGB, photometric="rgb", tile=(4096, 2048), compression="zlib")
+    for read in (read_picture, read_header, decode_picture):
+        with pytest.raises(UnusablePictureError, match="tiles of 2048x4096 pixels in a picture of"):
+            read(data)
+    data = written_by_tifffile(RGB, photometric="rgb", tile=(1024, 1024), compression="zlib")
+    assert np.array_equal(read_picture(data).samples, RGB)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])  # BYTE, ASCII, UNDEFINED
+def test_xmp_of_any_type_is_read(kind, tmp_path):
+    xmp = b"<x>of a camera</x>"
+    data = written_by_tifffile(
+        RGB, photometric="rgb", metadata=None, extratags=[(700, kind, len(xmp), xmp, True)]
+    )
+    picture = read_picture(data)
+    assert np.array_equal(picture.samples, RGB)
+    assert (picture.extras.xmp or b"").rstrip(b"\0") == (b"" if kind == 2 else xmp)
+    written(RGB, "TIFF", tmp_path, picture.extras)
+
+
+def test_a_profile_for_other_channels_is_left_out_with_a_word():
+    data = encoded(Image.fromarray(RGB).convert("L"), "JPEG", icc_profile=srgb_profile())
+    extras = read_picture(data).extras
+    assert extras.icc is None
+    assert extras.left_out == ("a colour profile for other channels",)
+
+
+def test_a_resolution_that_exif_does_not_hold_is_missed_in_a_webp(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    for stands_there in (False, True):
+        if stands_there:
+            exif.update({0x011A: 300.0, 0x011B: 300.0, 0x0128: 2})
+        data = encoded(Image.fromarray(RGB), "JPEG", dpi=(300, 300), exif=exif)
+        written(RGB, "WEBP", tmp_path, read_picture(data).extras)
+    assert caplog.messages == [
+        "x.webp: WEBP cannot hold all of its resolution: what does not fit is left out"
+    ]
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "TIFF"])
+def test_what_is_cut_off_is_called_so(file_format):
+    data = encoded(Image.fromarray(RGB), file_format, compression="tiff_lzw", lossless=True)
+    with pytest.raises(UnusablePictureError, match="cut off"):
+        read_picture(data[: len(data) * 3 // 4])
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])

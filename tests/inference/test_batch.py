@@ -538,6 +538,15 @@ def test_what_lies_in_a_results_place_is_kept_only_when_it_can_be_the_result(pho
     assert not again.failed
 
 
+def test_a_picture_dated_in_the_future_is_done_once(photos, tmp_path):
+    """As by a camera whose clock is ahead."""
+    future = time.time_ns() + 6 * 3600 * 10**9
+    os.utime(photos / "one.jpg", ns=(future, future))
+    for status in ("done", "kept"):
+        batch, _ = run([photos], tmp_path / "out")
+        assert {o.status for o in batch.outcomes} == {status}
+
+
 def test_pipes_and_devices_are_refused_without_waiting(photos, tmp_path):
     os.mkfifo(photos / "a.png")
     os.mkfifo(photos / "plain")

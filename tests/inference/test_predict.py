@@ -39,8 +39,13 @@ def test_parts_give_the_whole_pictures_result(name, sizes, scale, shape):
     whole = Predictor(network, scale, window=512).predict(to_unit(picture))
     in_parts = Predictor(network, scale, window=88)
     assert whole.shape == (scale * shape[0], scale * shape[1], 3)
-    assert np.array_equal(in_parts.predict(to_unit(picture)), whole)
-    assert np.array_equal(in_parts(picture), from_unit(whole))
+    # Where TensorFlow does without oneDNN (processors without AVX-512), the order in which it sums
+    # depends on the size of the picture: the last bit differs.
+    rounding = 1e-6 * np.abs(whole).max()
+    assert np.abs(in_parts.predict(to_unit(picture)) - whole).max() <= rounding
+    grey_levels = np.abs(in_parts(picture).astype(int) - from_unit(whole))
+    assert grey_levels.max() <= 1
+    assert grey_levels.mean() < 1e-3
 
 
 def test_a_size_that_is_no_multiple_is_reached_by_one_resize():

@@ -47,6 +47,16 @@ class SampleDataset(_PhotographsDataset):
 class KaggleDataset(_PhotographsDataset):
     """The Kaggle data set, full or partial, downloaded on first use if credentials exist."""
 
+    def check(self) -> None:
+        """See that the data set is there or can be downloaded, before anything is read.
+
+        Raises:
+            SourceError: when it is not and there are no credentials.
+        """
+        from isr_pipeline.sources.kaggle import check_data_set
+
+        check_data_set(self._filepath)
+
     def load(self) -> PhotoCollection:
         from isr_pipeline.sources.kaggle import ensure_data_set
         from isr_pipeline.sources.kaggle_layout import list_kaggle_layout

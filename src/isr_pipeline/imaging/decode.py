@@ -32,6 +32,9 @@ from isr_pipeline.quiet import no_warnings
 
 NEW_SUBFILE_TYPE, PLANAR_CONFIGURATION, SUB_DIRECTORIES, DNG_VERSION = 254, 284, 330, 50706
 """TIFF tags that tell a camera's raw file."""
+TILE_WIDTH, TILE_LENGTH = 322, 323
+LARGEST_TILE = 1 << 22
+"""Pixels of a TIFF's tile that are unpacked at most where the picture itself is smaller."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
 """Formats that are decoded, as Pillow names them. Not among them are formats that Pillow hands to
@@ -106,6 +109,8 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
     """
     with no_warnings(), open_image(data, FORMATS, maximum_megapixels) as image:
         file_format, mode = image.format or "unknown", image.mode
+        if has_deep_planes(image):
+            raise UnusablePictureError("unsupported", "16-bit samples in a plane each")
         correct_key(image)
         orientation = _orientation(image)  # before loading, which drops a TIFF's
         image.load()
@@ -226,10 +231,12 @@ def open_image(
     try:
         image = open_header(io.BytesIO(without_long_texts(data)[0]), formats)
     except UnidentifiedImageError:
-        if data[:4] in (b"II*\0", b"MM\0*"):
+        if data[:4] in (b"II*\0", b"MM\0*") or is_big_tiff(data):
             raise UnusablePictureError("unsupported", _kind_of_tiff(data)) from None
         raise UnusablePictureError("not_an_image", "no picture format that is read here") from None
     except (OSError, ValueError, SyntaxError, OverflowError, EOFError) as error:
+        if format_of(data[:HEAD_BYTES]) == "WEBP":  # libwebp says nothing more
+            raise UnusablePictureError("corrupt", "the file is cut off or damaged") from None
         raise UnusablePictureError("corrupt", f"unreadable header: {error}") from None
     with image:
         megapixels = image.width * image.height / 1e6
@@ -244,14 +251,37 @@ def open_image(
                 raise UnusablePictureError("unsupported", "a camera's raw file: develop it first")
             if image.mode in ("LA", "La") and tiff_tags(image).get(PLANAR_CONFIGURATION) == 2:
                 raise UnusablePictureError("unsupported", "grey and alpha in a plane each")
+            _check_tiles(image)
             yield image
         except UnusablePictureError:
             raise
         except Exception as error:  # Pillow's decoders raise whatever their format raises
             status = "truncated" if "truncated" in str(error).lower() else "corrupt"
             text = str(error) or type(error).__name__
+            if text.startswith("decoder error"):  # and a number
+                text = "the samples are damaged or cut off"
             reason = f"the file is cut off ({text})" if status == "truncated" else text
             raise UnusablePictureError(status, reason) from None
+
+
+def is_big_tiff(data: bytes) -> bool:
+    """Whether a file is a TIFF with offsets of 64 bits."""
+    return data[:4] in (b"II+\0", b"MM\0+")
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuse a TIFF's tiles that take much more memory than the picture that they show.
+
+    Raises:
+        UnusablePictureError: for such.
+    """
+    tags = tiff_tags(image)
+    width, height = tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)
+    if width * height > max(LARGEST_TILE, 4 * image.width * image.height):
+        raise UnusablePictureError(
+            "too_large",
+            f"tiles of {width}x{height} pixels in a picture of {image.width}x{image.height}",
+        )
 
 
 def _kind_of_tiff(data: bytes) -> str:
@@ -259,11 +289,20 @@ def _kind_of_tiff(data: bytes) -> str:
     try:
         order, directory = byte_order(data), read_directory(data)
         bits, count = directory[0x0102].data, directory[0x0115].data
-    except (ExifError, KeyError):
+    except ExifError:
+        return "a kind of TIFF that is not read, cut off or damaged"
+    except KeyError:
         return "a kind of TIFF that is not read"
     if bits == struct.pack(order + "HH", 16, 16) and count[:2] == struct.pack(order + "H", 2):
         return "16-bit grey with alpha in a TIFF"
     return "a kind of TIFF that is not read"
+
+
+def has_deep_planes(image: Image.Image) -> bool:
+    """Whether a TIFF has a plane of 16-bit samples for each channel, which Pillow takes for 8."""
+    tags = tiff_tags(image)
+    bits = tags.get(258, (1,))
+    return tags.get(PLANAR_CONFIGURATION) == 2 and len(bits) > 1 and max(bits) > 8
 
 
 def correct_key(image: Image.Image) -> None:

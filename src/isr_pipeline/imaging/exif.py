@@ -197,6 +197,14 @@ def as_stored(tiff: bytes) -> bytes:
     return tiff[: place - 6] + entry + tiff[place + 4 :]
 
 
+def directory_of(exif: bytes | None) -> Directory:
+    """The first directory of EXIF data; an empty one where there are none that can be read."""
+    try:
+        return read_directory((exif or b"").removeprefix(b"Exif\0\0"))
+    except ExifError:
+        return {}
+
+
 def within(exif: bytes, room: int) -> bytes | None:
     """EXIF data without its largest values, so that the others fit; None if none do.
 

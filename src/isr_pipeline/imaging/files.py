@@ -20,7 +20,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -35,6 +35,8 @@ from isr_pipeline.imaging.decode import (
     cmyk_to_rgb,
     correct_key,
     deep_grey,
+    has_deep_planes,
+    is_big_tiff,
     is_grey,
     open_image,
     png_chunks,
@@ -44,13 +46,12 @@ from isr_pipeline.imaging.decode import (
 )
 from isr_pipeline.imaging.exif import (
     ICC_PROFILE,
+    ORIENTATION,
     X_RESOLUTION,
     XMP,
-    Directory,
-    ExifError,
     as_stored,
     descriptive_part,
-    read_directory,
+    directory_of,
 )
 from isr_pipeline.imaging.profiles import fits
 from isr_pipeline.quiet import no_warnings
@@ -153,6 +154,7 @@ class Header:
         depth: bytes a sample, 1 or 2.
         format: as of `PictureFile`.
         working: bytes a pixel that `read_picture` takes beyond the samples, at most (measured).
+        lossless: as of `Extras`.
     """
 
     width: int
@@ -161,6 +163,7 @@ class Header:
     depth: int
     format: str
     working: int
+    lossless: bool
 
 
 def read_header(data: bytes, maximum_megapixels: float = 200.0) -> Header:
@@ -179,7 +182,7 @@ def read_header(data: bytes, maximum_megapixels: float = 200.0) -> Header:
             working = 13 + channels
         else:  # Pillow's image, its bytes, and a conversion
             working = {"CMYK": 12, "YCCK": 12, "P": 9}.get(image.mode, 5 + channels)
-        return Header(*image.size, channels, depth, _format(image), working)
+        return Header(*image.size, channels, depth, _format(image), working, _is_lossless(data))
 
 
 def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
@@ -195,6 +198,9 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
     with _opened(data, maximum_megapixels) as image:
         extras = _extras(image, data)  # before loading, which drops some of it
         is_cmyk = image.mode in ("CMYK", "YCCK")
+        turned = is_big_tiff(data) and tiff_tags(image).get(ORIENTATION, 1) != 1
+        if turned and has_deep_planes(image):  # which nobody turns
+            raise UnusablePictureError("unsupported", "16-bit planes of a BigTIFF that is turned")
         image.info.pop("xmp", None)  # a TIFF is turned by what this says of its orientation
         correct_key(image)
         image.load()
@@ -208,7 +214,8 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
         elif icc is not None and not fits(icc, samples.shape[2]):
             icc = None
         if icc is not extras.icc:
-            extras = Extras(**{**vars(extras), "icc": icc})
+            lost = () if is_cmyk else ("a colour profile for other channels",)
+            extras = replace(extras, icc=icc, left_out=(*extras.left_out, *lost))
         return PictureFile(samples, _format(image), extras)
 
 
@@ -354,6 +361,8 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
     if file_format == "TIFF":
         tags = tiff_tags(image)
         exif, xmp, icc = descriptive_part(data), tags.get(XMP), tags.get(ICC_PROFILE, icc)
+        if not isinstance(xmp, bytes):  # Pillow has those of other types than BYTE in a tuple
+            xmp = next((part for part in xmp or () if isinstance(part, bytes)), None)
         iptc = _in_segments(tags.get(PHOTOSHOP_RESOURCES))
     chunks = tuple(png_chunks(data, PNG_COPIED)) if file_format == "PNG" else ()
     if xmp is None:  # a PNG's may stand behind the picture
@@ -369,7 +378,7 @@ def _extras(image: Image.Image, data: bytes) -> Extras:
         iptc=tuple(iptc),
         comments=tuple(comments),
         chunks=tuple(chunk for chunk in chunks if not chunk[1].startswith(XMP_TEXT)),
-        lossless=file_format == "WEBP" and b"VP8L" in (data[12:16], _webp_picture(data)),
+        lossless=_is_lossless(data),
         left_out=(
             *_left_out(image, data, xmp),
             *(f"a text of over 1 MiB ({key})" for key in long_texts),
@@ -390,7 +399,7 @@ def _left_out(image: Image.Image, data: bytes, xmp: Any) -> Iterator[str]:
         yield "a channel without a meaning"
     if PHOTOSHOP_LAYERS in tags:
         yield "Photoshop's layers"
-    if data[:4] in (b"II+\0", b"MM\0+"):
+    if is_big_tiff(data):
         yield "what a BigTIFF says of the photograph"
 
 
@@ -427,7 +436,7 @@ def _resolution(
     elif _format(image) == "JPEG":
         if info.get("jfif_unit") == 0:
             ratio = info["jfif_density"]
-        if info.get("jfif_unit", 0) == 0 and X_RESOLUTION not in _directory(info.get("exif")):
+        if info.get("jfif_unit", 0) == 0 and X_RESOLUTION not in directory_of(info.get("exif")):
             dpi = None  # Pillow says 72
     elif image.format == "PNG":
         ratio = info.get("aspect")
@@ -442,11 +451,9 @@ def _resolution(
     return (dpi if all(0 < value < 1e6 for value in dpi) else None), None
 
 
-def _directory(exif: bytes | None) -> Directory:
-    try:
-        return read_directory((exif or b"").removeprefix(b"Exif\0\0"))
-    except ExifError:
-        return {}
+def _is_lossless(data: bytes) -> bool:
+    """Whether a file is a WebP that is stored without loss."""
+    return data[8:12] == b"WEBP" and b"VP8L" in (data[12:16], _webp_picture(data))
 
 
 def _webp_picture(data: bytes) -> bytes:

@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from isr_pipeline.imaging.arrays import Picture
+
 
 def keys_cubic(distance: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
     """Keys' cubic convolution kernel at signed distances, in source pixels."""
@@ -118,3 +120,18 @@ def imresize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
         resized = _resize_axis(values.astype(np.float32), target, axis)
         values = np.clip(np.floor(resized + 0.5), 0, 255).astype(np.uint8)
     return values
+
+
+def enlarge_nearest(picture: Picture, height: int, width: int) -> Picture:
+    """Repeat pixels until a picture has a size; one that has it comes back as it is.
+
+    Returns:
+        `(height, width, channel)`, uint8.
+    """
+    if picture.shape[:2] == (height, width):
+        return picture
+    rows, columns = (
+        np.arange(larger) * size // larger
+        for larger, size in zip((height, width), picture.shape[:2], strict=True)
+    )
+    return picture[rows][:, columns]

@@ -107,7 +107,7 @@ class Batch:
         if count[DONE]:
             rate = self.megapixels / self.seconds
             done += f" ({self.megapixels:.1f} MP in {self.seconds:.1f} s, {rate:.1f} MP/s)"
-        again = "whichever network made them: --overwrite does them again"
+        again = "by name and size, whatever made them: --overwrite does them again"
         kept = f"{count[KEPT]} already there ({again})" if count[KEPT] else ""
         failed = f"{count[FAILED]} failed" if count[FAILED] else ""
         return ", ".join(part for part in (done, kept, failed) if part)
@@ -151,11 +151,13 @@ def _stored_size(path: Path) -> tuple[int, int]:
 def is_result(source: Path, target: Path, scale: int) -> bool:
     """Whether `target` can be `source` enlarged: by its size and by being no older.
 
+    The age of a source that is dated in the future, as by a camera's clock, says nothing.
+
     Raises:
         UnusablePictureError: when the source is no picture.
         OSError: when it cannot be read.
     """
-    if target.stat().st_mtime_ns < source.stat().st_mtime_ns:
+    if target.stat().st_mtime_ns < source.stat().st_mtime_ns <= time.time_ns():
         return False
     longer, shorter = _stored_size(source)
     try:
@@ -338,9 +340,9 @@ class _Run:
         rows = min(header.height, longest_side(header.width, window))
         band = rows * header.width * scale**2
         decoding = pixels * header.working
-        writing = min(
-            4 * band, enlarged
-        ) * header.channels * depth + enlarged * encode.BYTES_A_PIXEL.get(file_format, 0)
+        lossless = file_format == header.format == "WEBP" and header.lossless
+        whole = encode.whole_picture_bytes(file_format, header.channels, lossless)
+        writing = min(4 * band, enlarged) * header.channels * depth + enlarged * whole
         return size + pixels * header.channels * depth + max(decoding, writing)
 
     def _enlarge(self, job: _Job) -> None:

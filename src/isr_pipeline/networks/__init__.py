@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,28 @@ def build_network(name: str, scales: Sequence[int], **sizes: Any) -> "keras.Mode
 
         return subpixel(scales, **sizes)
     raise ValueError(f"unknown network '{name}': choose one of {', '.join(NETWORKS)}")
+
+
+def check_scales(name: str, scales: Collection[int]) -> None:
+    """See whether a network can be built for factors.
+
+    Args:
+        name: one of `NETWORKS`.
+        scales: as of `build_network`.
+
+    Raises:
+        ValueError: when it cannot, with what to do.
+    """
+    if name == "subpixel" and len(scales) != 1:
+        raise ValueError(
+            f"subpixel is made for one scale, not for {sorted(scales)}: set pair.scales to one, "
+            "or take the autoencoder"
+        )
+    if name == "subpixel" and min(scales) < 2:
+        raise ValueError(
+            "subpixel enlarges, and pixelated pictures are as large as their originals: set "
+            "pair.low_res to small, or take the report_autoencoder"
+        )
 
 
 def output_name(scale: int) -> str:

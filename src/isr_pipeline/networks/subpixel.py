@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from isr_pipeline.networks import SUBPIXEL_SIZES, output_name
+from isr_pipeline.networks import SUBPIXEL_SIZES, check_scales, output_name
 from isr_pipeline.networks.layers import BicubicUpsampling, RepConv2D
 
 
@@ -28,13 +28,9 @@ def subpixel(scales: Sequence[int], size: str, branches: bool) -> keras.Model:
         A model from `lr`, `(batch, height, width, 3)` in [0, 1], to a dictionary of `sr_x<scale>`.
 
     Raises:
-        ValueError: for more than one scale, or an unknown size.
+        ValueError: for more than one scale, one that does not enlarge, or an unknown size.
     """
-    if len(scales) != 1:
-        raise ValueError(
-            f"subpixel is made for one scale, not for {list(scales)}: set pair.scales to one, "
-            "or take the autoencoder"
-        )
+    check_scales("subpixel", scales)
     (scale,) = scales
     if size not in SUBPIXEL_SIZES:
         raise ValueError(f"unknown size '{size}': choose one of {', '.join(SUBPIXEL_SIZES)}")

@@ -8,6 +8,12 @@ from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.pair.parameters import PairParameters, SplitParameters
 from isr_pipeline.pipelines.tile.parameters import TileParameters
 from isr_pipeline.training.parameters import TrainParameters
+from isr_pipeline.training.search_space import (
+    TuneParameters,
+    check_networks,
+    check_space,
+    possible_values,
+)
 
 
 def check_together(given: Mapping[str, Parameters]) -> None:
@@ -20,17 +26,15 @@ def check_together(given: Mapping[str, Parameters]) -> None:
         ProjectError: when a later room would refuse what an earlier one makes.
     """
     pair, split, tile = given.get("pair"), given.get("split"), given.get("tile")
-    train, evaluate = given.get("train"), given.get("evaluate")
-    varied = "tune" in given  # a search tries other values of train
-    if isinstance(pair, PairParameters) and isinstance(train, TrainParameters) and not varied:
-        if train.network.name == "subpixel" and len(pair.scales) > 1:
-            raise ProjectError(
-                f"train.network 'subpixel' is made for one scale, and pair.scales are "
-                f"{pair.scales}: set one of them, or take the autoencoder"
-            )
+    train, evaluate, tune = given.get("train"), given.get("evaluate"), given.get("tune")
+    if isinstance(train, TrainParameters) and isinstance(tune, TuneParameters):
+        check_space(tune, train)
+    if isinstance(pair, PairParameters) and isinstance(train, TrainParameters):
+        searched = tune if isinstance(tune, TuneParameters) else None
+        check_networks(train, searched, {1} if pair.low_res == "pixelated" else pair.scales)
         whole = isinstance(tile, TileParameters) and tile.size is None
         oblong = pair.resize is not None and len(set(pair.resize)) > 1
-        if whole and train.augment and oblong:
+        if whole and oblong and True in possible_values(train, searched, "augment"):
             raise ProjectError(
                 "train.augment transposes tiles, which must be square, and tile.size is null "
                 f"(whole pictures of {pair.resize}): set tile.size, or train.augment to false"
@@ -43,6 +47,18 @@ def check_together(given: Mapping[str, Parameters]) -> None:
         raise ProjectError(
             f"pair.reductions are {pair.reductions}, and pictures are scored at their own size: "
             "add 1, or train without evaluate (--pipelines=prepare,train)"
+        )
+    if (
+        isinstance(pair, PairParameters)
+        and isinstance(split, SplitParameters)
+        and split.method == "rows"
+        and pair.low_res == "small"
+        and len(pair.scales) > 1
+    ):
+        raise ProjectError(
+            f"split.method rows takes the first rows to validate, which are all of scale "
+            f"{pair.scales[0]}, and the network has an output for each of {pair.scales}: set "
+            "pair.scales to one, pair.low_res to pixelated, or split.method to photograph"
         )
     if (
         isinstance(split, SplitParameters)

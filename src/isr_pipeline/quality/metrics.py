@@ -6,6 +6,9 @@ from skimage.metrics import structural_similarity
 
 from isr_pipeline.imaging.arrays import Picture
 
+SSIM_SIDE = 11
+"""Pixels along a side of the window that structural similarity is measured in."""
+
 
 def mean_squared_error(reference: NDArray[np.generic], estimate: NDArray[np.generic]) -> float:
     """Mean of the squared differences, in the units of the inputs squared."""
@@ -28,12 +31,12 @@ def ssim(reference: NDArray[np.floating], estimate: NDArray[np.floating]) -> flo
     K2 = .03, population covariance, mean over the region where the window fits.
 
     Args:
-        reference: `(height, width)`, both sides at least 11.
+        reference: `(height, width)`, both sides at least `SSIM_SIDE`.
         estimate: the same shape.
     """
-    if min(reference.shape) < 11:
+    if min(reference.shape) < SSIM_SIDE:
         raise ValueError(
-            f"SSIM needs at least 11x11 pixels after the border crop, not "
+            f"SSIM needs at least {SSIM_SIDE}x{SSIM_SIDE} pixels after the border crop, not "
             f"{reference.shape[1]}x{reference.shape[0]}"
         )
     value: float = structural_similarity(

@@ -13,6 +13,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 BASELINE, NETWORK, QUOTED = "baseline", "network", "quoted"
+TRAINING = ("data", "command", "seconds", "machine")
+"""What tables say of a network's training."""
 PROTOCOLS = {
     "bicubic": "Small pictures by antialiased bicubic reduction (MATLAB's `imresize`), the field's "
     "protocol.",
@@ -164,7 +166,7 @@ def _note_number(row: dict[str, Any], notes: list[str]) -> float:
         return math.nan
     known: dict[str, Any] = {
         name: row.get(f"training_{name}")
-        for name in ("data", "command", "seconds", "machine")
+        for name in TRAINING
         if not pd.isna(row.get(f"training_{name}"))
     }
     parts = [f"`{known['command']}`"] if "command" in known else []

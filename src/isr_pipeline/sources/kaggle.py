@@ -25,29 +25,12 @@ def ensure_data_set(folder: Path, handle: str = HANDLE) -> bool:
     Raises:
         SourceError: what to fetch and where to put it, when it cannot be downloaded.
     """
-    if find_layout(folder) is not None:
+    if check_data_set(folder, handle):
         return False
-    by_hand = (
-        f"fetch the Kaggle data set '{handle}' yourself and unpack it so that "
-        f"'{folder / FOLDER / CSV_NAME}' exists"
-    )
-    if (folder / FOLDER).exists():
-        raise SourceError(
-            f"'{folder / FOLDER}' is there without its {CSV_NAME}: move it away, or {by_hand}"
-        )
     # Imported here: kagglehub takes a second, and only a missing data set needs it.
     import kagglehub
-    from kagglehub.config import get_kaggle_credentials
 
-    try:
-        credentials = get_kaggle_credentials()
-    except ValueError as error:
-        raise SourceError(f"{error}; mend it, or {by_hand}") from None
-    if credentials is None:
-        raise SourceError(
-            f"the data set is not in {folder} and there are no Kaggle credentials to download "
-            f"it: set KAGGLE_USERNAME and KAGGLE_KEY, or {by_hand}"
-        )
+    by_hand = _by_hand(folder, handle)
     with _cache_in(folder / ".download"):
         try:
             downloaded = Path(kagglehub.dataset_download(handle))
@@ -64,6 +47,43 @@ def ensure_data_set(folder: Path, handle: str = HANDLE) -> bool:
     root.replace(folder / FOLDER)
     shutil.rmtree(folder / ".download", ignore_errors=True)
     return True
+
+
+def check_data_set(folder: Path, handle: str = HANDLE) -> bool:
+    """See whether the data set is in `folder`, or can be tried to be downloaded.
+
+    Returns:
+        Whether it is there.
+
+    Raises:
+        SourceError: as of `ensure_data_set`, when it is not and there are no credentials.
+    """
+    if find_layout(folder) is not None:
+        return True
+    by_hand = _by_hand(folder, handle)
+    if (folder / FOLDER).exists():
+        raise SourceError(
+            f"'{folder / FOLDER}' is there without its {CSV_NAME}: move it away, or {by_hand}"
+        )
+    from kagglehub.config import get_kaggle_credentials
+
+    try:
+        credentials = get_kaggle_credentials()
+    except ValueError as error:
+        raise SourceError(f"{error}; mend it, or {by_hand}") from None
+    if credentials is None:
+        raise SourceError(
+            f"the data set is not in {folder} and there are no Kaggle credentials to download "
+            f"it: set KAGGLE_USERNAME and KAGGLE_KEY, or {by_hand}"
+        )
+    return False
+
+
+def _by_hand(folder: Path, handle: str) -> str:
+    return (
+        f"fetch the Kaggle data set '{handle}' yourself and unpack it so that "
+        f"'{folder / FOLDER / CSV_NAME}' exists"
+    )
 
 
 def _refuse_escapes(root: Path) -> None:

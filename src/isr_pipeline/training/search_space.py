@@ -1,11 +1,13 @@
 """What a hyper-parameter search varies: dotted keys of `train`, each with its values."""
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from isr_pipeline.errors import ProjectError
+from isr_pipeline.networks import check_scales
 from isr_pipeline.parameters import Parameters, listed
 from isr_pipeline.training.parameters import WITHOUT_EFFECT, TrainParameters, idle_network
 
@@ -188,6 +190,28 @@ def check_space(tune: TuneParameters, train: TrainParameters) -> None:
                         raise ProjectError(
                             f"tune.space: train.{key} cannot be {value!r}: {problem['msg']}"
                         ) from None
+
+
+def possible_values(train: TrainParameters, tune: TuneParameters | None, key: str) -> list[Value]:
+    """What a dotted key of `train` can be: its value, or, where a search varies it, those."""
+    if tune is None or key not in tune.dimensions:
+        return [_leaves(train.model_dump())[key]]
+    return tune.dimensions[key].ends
+
+
+def check_networks(
+    train: TrainParameters, tune: TuneParameters | None, scales: Collection[int]
+) -> None:
+    """See whether each network that can be trained can be built for factors.
+
+    Raises:
+        ProjectError: when one cannot.
+    """
+    for name in possible_values(train, tune, "network.name"):
+        try:
+            check_scales(str(name), scales)
+        except ValueError as error:
+            raise ProjectError(f"train.network: {error}") from None
 
 
 def trial_parameters(

@@ -454,7 +454,7 @@ def test_the_pipeline_runs_from_a_catalog(standard_folder, network_file, tmp_pat
     )
     catalog = DataCatalog(
         {
-            "present_champion": memory(None),
+            "champion": memory(None),
             "benchmark_sample": memory("not used"),
             "benchmark_models": MemoryDataset(copy_mode="assign"),
             "benchmark_scores": ParquetDataset(filepath=str(tmp_path / "scores.parquet")),

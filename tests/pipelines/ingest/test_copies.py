@@ -7,7 +7,7 @@ from PIL import Image
 from conftest import made_photograph, shared_pictures
 from isr_pipeline.pipelines.ingest import copies
 from isr_pipeline.pipelines.ingest.copies import Thumbnail, find_copies
-from isr_pipeline.pipelines.ingest.nodes import _mark_copies
+from isr_pipeline.pipelines.ingest.nodes import _mark_copies, _mark_duplicates
 
 
 def copy_of(pixels, width=None, **options):
@@ -119,3 +119,15 @@ def test_an_original_with_low_resolution_files_stays_before_a_larger_copy():
     _mark_copies(rows)
     assert [row["status"] for row in rows] == ["ok", "ok", "duplicate"]
     assert rows[2]["reason"] == "shows the same as 1.jpg"
+
+
+def test_of_equal_originals_the_one_with_low_resolution_files_stays():
+    original = {"scale": 1, "status": "ok", "pixels_sha256": "a"}
+    rows = [
+        {**original, "photograph": "1", "path": "1.jpg"},
+        {**original, "photograph": "7", "path": "7.jpg"},
+        {"photograph": "7", "scale": 2, "path": "7_2.jpg", "status": "ok"},
+    ]
+    _mark_duplicates(rows)
+    assert [row["status"] for row in rows] == ["duplicate", "ok", "ok"]
+    assert rows[0]["reason"] == "the same picture as 7.jpg"

@@ -235,6 +235,34 @@ def test_the_reports_way_stores_the_files_as_they_are_resized_with_nearest(own_f
     assert np.array_equal(stored, np.asarray(expected))
 
 
+def test_a_small_partner_is_stored_as_large_as_its_original_in_the_reports_way(
+    own_folder, tmp_path
+):
+    path = own_folder / FOLDER / "low res" / "0_2.jpg"
+    small = block_mean(np.asarray(Image.open(path)), 2)
+    Image.fromarray(small).save(path, quality=98)
+    small = np.asarray(Image.open(path))
+    parameters = pair_parameters(scales=[2, 4], low_res="pixelated")
+    pairs = checked(own_folder, scales=[2, 4], low_res="pixelated")
+    stream = store_pictures(pairs, list_kaggle_layout(own_folder), parameters)
+    write_pictures(tmp_path / "store", stream)
+    stored = PictureStore(tmp_path / "store").picture("0", 2)
+    assert np.array_equal(stored, small.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_pictures_that_cannot_be_scored_are_too_small(own_folder):
+    Image.fromarray(made_photograph(16, 144, seed=9)).save(own_folder / FOLDER / "high res/0.jpg")
+    index = index_photographs(list_kaggle_layout(own_folder), ingest_parameters(minimum_side=12))
+    made = {"partners": "made", "reductions": [1.0, 0.5]}
+    pairs = pair_photographs(index, pair_parameters(scales=[2, 4], **made))
+    found = pairs.set_index(["photograph", "scale"])["status"]
+    assert found["0", 2] == "ok"  # 16 less twice 2 are 12
+    assert found["0", 4] == "too_small"
+    assert found["0@0.5", 4] == "ok"  # never scored
+    odd = pair_photographs(index, pair_parameters(scales=[2, 5], **made))
+    assert odd.set_index(["photograph", "scale"])["status"]["0", 2] == "too_small"  # cropped to 10
+
+
 def test_the_pipeline_runs_from_a_catalog_and_the_second_time_stores_nothing(
     world, tmp_path, caplog
 ):
@@ -259,6 +287,14 @@ def test_the_pipeline_runs_from_a_catalog_and_the_second_time_stores_nothing(
         run()
     assert "nothing to do" in caplog.text
     assert (tmp_path / "store" / "pixels.bin").stat().st_mtime_ns == before
+
+
+def test_room_is_reckoned_for_pictures_of_another_size(own_folder, tmp_path):
+    parameters = pair_parameters(scales=[2, 4], low_res="pixelated", resize=[240, 288])
+    photographs = list_kaggle_layout(own_folder)
+    pairs = pair_photographs(index_photographs(photographs, ingest_parameters()), parameters)
+    stream = store_pictures(pairs, photographs, parameters)
+    assert write_pictures(tmp_path / "store", stream)["bytes"] == stream.bytes
 
 
 def test_a_store_that_does_not_fit_on_the_disk_is_refused_before_work(world, tmp_path, monkeypatch):

@@ -17,8 +17,6 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 
-TRAINING = ("data", "command", "seconds", "machine")
-"""What tables say of a network's training."""
 CHAMPION, SHIPPED = "champion", "shipped"
 TRAINED_FOR = {"jpeg70": "realistic"}
 """Protocols whose name is not that of the degradation that networks are trained against."""
@@ -180,7 +178,10 @@ def _from_file(path: Path) -> BenchmarkModel:
         degradation=card.degradation or record.protocol,
         anywhere=True,
         trained_on=frozenset(trained_on),
-        training=card.training.model_dump(exclude_none=True),
+        training={
+            **record.training.model_dump(exclude_none=True),
+            **card.training.model_dump(exclude_none=True),
+        },
         shipped=None,
     )
 
@@ -204,6 +205,7 @@ class _Record(BaseModel):
 
     protocol: str = ""
     trained_on: list[str] = []
+    training: _Training = _Training()
 
 
 def label_of(path: Path) -> str:

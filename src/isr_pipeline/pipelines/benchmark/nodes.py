@@ -24,7 +24,7 @@ from isr_pipeline.machine import (
     load_average,
 )
 from isr_pipeline.pipelines.benchmark.literature import TABLE, with_literature
-from isr_pipeline.pipelines.benchmark.models import TRAINING, BenchmarkModel, open_models
+from isr_pipeline.pipelines.benchmark.models import BenchmarkModel, open_models
 from isr_pipeline.pipelines.benchmark.pairs import (
     BICUBIC,
     BenchmarkPair,
@@ -43,6 +43,7 @@ from isr_pipeline.reporting.benchmark import (
     BASELINE,
     NETWORK,
     QUOTED,
+    TRAINING,
     benchmark_markdown,
     draw_cost_plots,
     main_score,
@@ -80,20 +81,28 @@ def open_benchmark_sets(
         ProjectError: when a folder is missing or of no known layout, and when a set has no
             picture left.
     """
-    folders = {name: Path(folder).expanduser() for name, folder in parameters.folders.items()}
-    if parameters.root is not None:
-        folders = {**list_benchmarks(Path(parameters.root).expanduser()), **folders}
-    sets = [list_benchmark(name, folder) for name, folder in folders.items()]
-    sets = sets or [from_kaggle_layout("sample", benchmark_sample)]
+    sets = named_sets(parameters) or [from_kaggle_layout("sample", benchmark_sample)]
     seen = frozenset[str]().union(*(model.trained_on for model in benchmark_models))
     return [_without(test_set, seen) for test_set in sets] if seen else sets
 
 
+def named_sets(parameters: BenchmarkParameters) -> list[BenchmarkSet]:
+    """The test sets that parameters name; none where it is the embedded sample's turn.
+
+    Raises:
+        ProjectError: when a folder is missing or of no known layout.
+    """
+    folders = {name: Path(folder).expanduser() for name, folder in parameters.folders.items()}
+    if parameters.root is not None:
+        folders = {**list_benchmarks(Path(parameters.root).expanduser()), **folders}
+    return [list_benchmark(name, folder) for name, folder in folders.items()]
+
+
 def load_benchmark_models(
-    present_champion: Champion | None, parameters: BenchmarkParameters
+    champion: Champion | None, parameters: BenchmarkParameters
 ) -> list[BenchmarkModel]:
     """The networks that take part (see `BenchmarkParameters.models`)."""
-    return open_models(parameters.models, present_champion, parameters.protocols, parameters.scales)
+    return open_models(parameters.models, champion, parameters.protocols, parameters.scales)
 
 
 def score_benchmark(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -10,7 +9,8 @@ from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.decode import UnusablePictureError, decode_picture
 from isr_pipeline.imaging.degradations import block_mean, degrade, encode_jpeg
-from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.imaging.resampling import enlarge_nearest, resize_bicubic
+from isr_pipeline.quality.metrics import SSIM_SIDE
 from isr_pipeline.sources.benchmark import BenchmarkSet
 from isr_pipeline.sources.kaggle_layout import foreign_partner
 
@@ -81,7 +81,7 @@ def open_pair(
         ProjectError: when a file cannot be used, naming it.
     """
     truth = _read(test_set, photograph, 1)
-    if min(truth.shape[:2]) < 11 + 3 * scale:  # SSIM's window within both borders, and the crop
+    if min(truth.shape[:2]) < SSIM_SIDE + 3 * scale:  # within both borders, and the crop
         raise ProjectError(
             f"benchmark set '{test_set.name}': {_path(test_set, photograph, 1)} is "
             f"{truth.shape[1]}x{truth.shape[0]}: too small to be scored at scale {scale}; remove "
@@ -98,7 +98,8 @@ def open_pair(
         reason = foreign_partner(str(own), low_res.shape[:2], original, truth.shape[:2], scale)
         if reason:
             raise ProjectError(f"benchmark set '{test_set.name}': {reason}: remove it")
-        return BenchmarkPair(photograph, scale, low_res, truth, _nearest(low_res, truth))
+        as_it_is = enlarge_nearest(low_res, *truth.shape[:2])
+        return BenchmarkPair(photograph, scale, low_res, truth, as_it_is)
     height, width = (length // scale * scale for length in truth.shape[:2])
     truth = truth[:height, :width]
     if own is not None:
@@ -113,7 +114,8 @@ def open_pair(
             f"{own} is {low_res.shape[1]}x{low_res.shape[0]}, which is not 1/{scale} of its "
             f"original's {width}x{height}: remove it, and one is made"
         )
-    return BenchmarkPair(photograph, scale, low_res, truth, _nearest(low_res, truth))
+    as_it_is = enlarge_nearest(low_res, *truth.shape[:2])
+    return BenchmarkPair(photograph, scale, low_res, truth, as_it_is)
 
 
 def _brings(test_set: BenchmarkSet, protocol: str, scale: int) -> bool:
@@ -140,8 +142,3 @@ def unusable_file(test_set: BenchmarkSet, path: str, error: Exception) -> Projec
     return ProjectError(
         f"benchmark set '{test_set.name}': {path} cannot be used ({error}): mend it or remove it"
     )
-
-
-def _nearest(low_res: Picture, truth: Picture) -> Picture:
-    size = (truth.shape[1], truth.shape[0])
-    return np.asarray(cv2.resize(low_res, size, interpolation=cv2.INTER_NEAREST), np.uint8)

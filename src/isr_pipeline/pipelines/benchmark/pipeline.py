@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=load_benchmark_models,
-                inputs=["present_champion", "params:benchmark"],
+                inputs=["champion", "params:benchmark"],
                 outputs="benchmark_models",
                 name="load_benchmark_models",
             ),

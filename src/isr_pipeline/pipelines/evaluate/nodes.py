@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,13 +15,14 @@ from isr_pipeline.champion import PIXELATED, Champion
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.imaging.arrays import Picture, to_uint8
 from isr_pipeline.imaging.degradations import block_mean
-from isr_pipeline.imaging.resampling import resize_bicubic
+from isr_pipeline.imaging.resampling import enlarge_nearest, resize_bicubic
 from isr_pipeline.networks import Network
 from isr_pipeline.pipelines.evaluate.parameters import EvaluateParameters
 from isr_pipeline.pipelines.pair.belonging import check_pictures
 from isr_pipeline.progress import map_in_order, threads_for
 from isr_pipeline.quality.metrics import psnr
 from isr_pipeline.quality.protocol import BYTES_A_PIXEL, CEILING, SCORES, score_picture
+from isr_pipeline.reporting.benchmark import TRAINING
 from isr_pipeline.reporting.figures import PanelRow, draw_panels
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.storage.atomic import digest
@@ -247,7 +247,7 @@ def draw_comparison(
     def rows() -> Iterator[PanelRow]:
         for pair, low_res, truth, sr in _predictions(network, chosen, pictures):
             columns = [
-                ("low resolution", _enlarge_nearest(low_res, truth)),
+                ("low resolution", enlarge_nearest(low_res, *truth.shape[:2])),
                 ("bicubic", _bicubic(pair, low_res, truth)),
                 ("network", sr),
                 ("truth", truth),
@@ -311,6 +311,7 @@ def choose_champion(
             "split": parameters.split,
             "test_digest": test_digest,
             "trained_on": trained_on,
+            "training": {key: training_facts[key] for key in TRAINING if key in training_facts},
             "new": True,
         },
     )
@@ -480,14 +481,7 @@ def _input_as_it_is(
         low_res_file = photographs.picture(pair.lr_path, pair.lr_sha256)
         if low_res_file.shape == truth.shape:
             return low_res_file
-    return _enlarge_nearest(low_res, truth)
-
-
-def _enlarge_nearest(low_res: Picture, truth: Picture) -> Picture:
-    if low_res.shape == truth.shape:
-        return low_res
-    size = (truth.shape[1], truth.shape[0])
-    return np.asarray(cv2.resize(low_res, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    return enlarge_nearest(low_res, *truth.shape[:2])
 
 
 def _bicubic(pair: Any, low_res: Picture, truth: Picture) -> Picture:

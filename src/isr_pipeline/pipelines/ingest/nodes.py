@@ -151,14 +151,21 @@ def _pixels_sha256(pixels: Picture) -> str:
 
 
 def _mark_duplicates(rows: list[dict[str, Any]]) -> None:
-    """Let only the first of several equal originals stay usable: copies leak between splits."""
+    """Let only the first of several equal originals stay usable: copies leak between splits.
+
+    Of those with low-resolution files, if there are any: else these would have no original.
+    """
+    paired = _with_partners(rows)
+    usable = [row for row in rows if row["scale"] == 1 and row["status"] == USABLE]
     first: dict[str, str] = {}
-    for row in rows:
-        if row["scale"] != 1 or row["status"] != USABLE:
-            continue
+    for row in sorted(usable, key=lambda row: row["photograph"] not in paired):
         original = first.setdefault(row["pixels_sha256"], row["path"])
         if original != row["path"]:
             row.update(status="duplicate", reason=f"the same picture as {original}")
+
+
+def _with_partners(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["photograph"] for row in rows if row["scale"] != 1 and row["status"] == USABLE}
 
 
 def _mark_copies(rows: list[dict[str, Any]]) -> None:
@@ -167,7 +174,7 @@ def _mark_copies(rows: list[dict[str, Any]]) -> None:
     Of those with low-resolution files, if there are any: else these would have no original.
     """
     usable = [row for row in rows if row["scale"] == 1 and row["status"] == USABLE]
-    paired = {row["photograph"] for row in rows if row["scale"] != 1 and row["status"] == USABLE}
+    paired = _with_partners(rows)
     first = [row["photograph"] in paired for row in usable]
     for copy, original in find_copies([row["thumbnail"] for row in usable], first).items():
         reason = f"shows the same as {usable[original]['path']}"

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from isr_pipeline.pipelines.pair.parameters import (
 )
 from isr_pipeline.pipelines.pair.split import split_by_photograph, split_rows
 from isr_pipeline.progress import map_in_order, threads_for
-from isr_pipeline.quality.metrics import psnr
+from isr_pipeline.quality.metrics import SSIM_SIDE, psnr
 from isr_pipeline.sources.collection import PhotoCollection
 from isr_pipeline.sources.kaggle_layout import foreign_partner
 from isr_pipeline.storage.atomic import digest
@@ -78,6 +78,8 @@ def pair_photographs(photo_index: pd.DataFrame, parameters: PairParameters) -> p
                 row |= _partner(partners.get((str(original.photograph), scale)), original, scale)
             elif min(height, width) < math.lcm(*parameters.scales):
                 row |= {"status": "too_small", "reason": "smaller than the scales' multiple"}
+            if row["status"] == USABLE and reduction == 1:
+                row |= _too_small_to_score(height, width, scale, parameters)
             rows.append(row)
     if not any(row["status"] == USABLE for row in rows):
         raise ProjectError(_none_usable(rows, parameters))
@@ -207,7 +209,8 @@ def store_pictures(
     usable = pairs[pairs["status"] == USABLE]
     columns = ["photograph", "scale", "reduction", "hr_path", "hr_sha256", "lr_path", "lr_sha256"]
     settings = parameters.model_dump(exclude={"agreement"})
-    work = digest("pictures", code_digest(), usable[columns].to_numpy().tolist(), settings)
+    kind = "pictures" if parameters.low_res == "small" else "pictures of one size"
+    work = digest(kind, code_digest(), usable[columns].to_numpy().tolist(), settings)
     groups = list(usable.groupby("photograph", sort=False))
 
     def load(group: tuple[Any, pd.DataFrame]) -> list[StoredPicture]:
@@ -221,7 +224,7 @@ def store_pictures(
             else:
                 low_res = photographs.picture(row.lr_path, row.lr_sha256)
                 if parameters.low_res == "pixelated":
-                    low_res = _resize_nearest(low_res, parameters.resize)
+                    low_res = _resize_nearest(low_res, original.shape[:2])
                 elif low_res.shape == original.shape:
                     low_res = block_mean(low_res, int(row.scale))
             pictures.append(StoredPicture(photograph, int(row.scale), low_res))
@@ -231,7 +234,8 @@ def store_pictures(
         for loaded in map_in_order(load, groups, len(groups), "storing pictures", _threads(usable)):
             yield from loaded
 
-    return PictureStream(work, pictures(), _room_for(usable), digest_pairs(pairs))
+    room = _room_for(usable, parameters.resize)
+    return PictureStream(work, pictures(), room, digest_pairs(pairs))
 
 
 def _threads(pairs: pd.DataFrame) -> int:
@@ -240,9 +244,11 @@ def _threads(pairs: pd.DataFrame) -> int:
     return threads_for(BYTES_A_PIXEL * float(pixels.max()))
 
 
-def _room_for(usable: pd.DataFrame) -> int:
+def _room_for(usable: pd.DataFrame, resize: list[int] | None) -> int:
     """Bytes of the originals, once each, and of their low-resolution pictures, rounded up."""
     pixels = usable["height"] * usable["width"]
+    if resize is not None:
+        pixels = pd.Series(math.prod(resize), index=usable.index)
     originals = pixels[~usable["photograph"].duplicated()].sum()
     return int(3 * (originals + (pixels / usable["enlargement"] ** 2).sum()))
 
@@ -268,6 +274,17 @@ def _partner(partner: Any, original: Any, scale: int) -> dict[str, Any]:
     expected = (int(original.height), int(original.width))
     reason = foreign_partner(partner.path, size, original.path, expected, scale)
     return found | {"status": "foreign", "reason": reason} if reason else found
+
+
+def _too_small_to_score(
+    height: int, width: int, scale: int, parameters: PairParameters
+) -> dict[str, Any]:
+    side = min(height, width) if parameters.resize is None else min(parameters.resize)
+    if parameters.partners == "made":  # and cropped
+        side -= side % math.lcm(*parameters.scales)
+    if side - 2 * scale >= SSIM_SIDE:
+        return {}
+    return {"status": "too_small", "reason": f"too small to be scored at scale {scale}"}
 
 
 def _agreement(
@@ -306,11 +323,11 @@ def _prepare_original(original: Picture, reduction: float, parameters: PairParam
         multiple = math.lcm(*parameters.scales)
         height, width = (size // multiple * multiple for size in original.shape[:2])
         return original[:height, :width]
-    return _resize_nearest(original, parameters.resize)
+    return _resize_nearest(original, parameters.resize or original.shape[:2])
 
 
-def _resize_nearest(picture: Picture, size: list[int] | None) -> Picture:
-    if size is None or picture.shape[:2] == tuple(size):
+def _resize_nearest(picture: Picture, size: Sequence[int]) -> Picture:
+    if picture.shape[:2] == tuple(size):
         return picture
     resized = Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(resized)

@@ -65,7 +65,8 @@ class PairParameters(Parameters):
         partners: `files` takes the collection's low-resolution files, `made` degrades the
             originals.
         low_res: `small` stores the small picture; `pixelated` stores the file as it is, as large
-            as the original (the report's way).
+            as the original (the report's way); one that is small is enlarged with nearest
+            neighbours.
         reductions: sizes at which every original is taken, as fractions of its own; smaller ones
             are sharper and have more detail in every pixel, as small pictures have that the
             training should suit. They share their original's split, and are never scored.

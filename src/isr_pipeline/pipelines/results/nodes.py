@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from isr_pipeline import weights
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.pipelines.benchmark.literature import SIZE, TABLE, with_literature
-from isr_pipeline.pipelines.benchmark.models import TRAINING, with_what_came_before
+from isr_pipeline.pipelines.benchmark.models import with_what_came_before
 from isr_pipeline.pipelines.benchmark.parameters import ABLATION, LiteratureParameters
 from isr_pipeline.reporting.benchmark import (
     NETWORK,
     QUOTED,
+    TRAINING,
     benchmark_markdown,
     draw_cost_plots,
     markdown_table,

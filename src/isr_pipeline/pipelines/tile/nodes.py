@@ -54,6 +54,12 @@ def index_tiles(
                 yield table
         for (split, scale), count in laid.items():
             if count == 0:
+                here = usable[(usable["split"] == split) & (usable["enlargement"] == scale)]
+                if here.empty:
+                    raise ProjectError(
+                        f"no pair of split {split} has scale {scale}: change split.seed or the "
+                        "shares of split.*, or take the scale out of pair.scales"
+                    )
                 raise ProjectError(
                     f"no {split} tile at scale {scale}: its pictures are smaller than tile.size "
                     "times the scale, or flat; lower tile.size or tile.drop_flat_below, or take "

@@ -24,6 +24,7 @@ from isr_pipeline.training.search_space import (
     RealRange,
     TuneParameters,
     WholeRange,
+    check_networks,
     check_space,
     common_values,
     present_values,
@@ -54,6 +55,7 @@ def search_parameters(
     check_tiles(tiles, pairs, pictures)
     initial = None if initial_network is None else initial_network.network
     check_space(tune, train)
+    check_networks(train, tune, {int(scale) for scale in tiles["enlargement"].unique()})
     import_keras()
     import keras
 
