@@ -1,4 +1,4 @@
-"""The one place that knows MLflow.
+"""What tells MLflow of runs; what runs inside a model server is in `serving`.
 
 Everything here does nothing when no run is open, and never lets a tracking server's trouble stop
 the work: the first failure is one warning, and from then on nothing more is sent.
