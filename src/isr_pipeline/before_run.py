@@ -61,7 +61,8 @@ def check_run(
         if name.startswith("params:")
     }
     check_together(parameters)
-    if "weight_set" in pipeline.all_outputs():
+    outputs = pipeline.all_outputs()
+    if "weight_set" in outputs:
         check_can_ship()
         if "pairs" in pipeline.inputs() and catalog.exists("pairs"):  # made before, for any recipe
             check_recipe(catalog["pairs"].load(), parameters["pair"])
@@ -72,7 +73,6 @@ def check_run(
     missing = _unprepared(pipeline, catalog)
     if missing:
         raise ProjectError(_how_to_prepare(missing, catalog))
-    outputs = pipeline.all_outputs()
     if "picture_scores" in outputs and "pairs" in pipeline.inputs():
         scored_pairs(catalog["pairs"].load(), parameters["evaluate"].split)
     if "exported" in outputs:

@@ -107,6 +107,7 @@ def decode_picture(data: bytes, maximum_megapixels: float = 200.0) -> DecodedPic
     Raises:
         UnusablePictureError: when the bytes are no complete, supported picture.
     """
+    data, _ = without_long_texts(data)
     with no_warnings(), open_image(data, FORMATS, maximum_megapixels) as image:
         file_format, mode = image.format or "unknown", image.mode
         if has_deep_planes(image):
@@ -159,38 +160,52 @@ def without_long_texts(data: bytes) -> tuple[bytes, list[str]]:
     kept, keywords, rest = [], [], 0
     for kind, start, end in _chunk_places(data):
         if kind in (b"zTXt", b"iTXt"):
-            keyword, compressed = _compressed_text(kind, data[start + 8 : end - 4])
-            if _unpacks_to_more(compressed, MAX_TEXT_CHUNK):
+            content = data[start + 8 : end - 4]
+            if _is_long(kind, content):
                 kept.append(data[rest:start])
-                keywords.append(keyword)
+                keywords.append(keyword_of(content))
                 rest = end
     return (b"".join([*kept, data[rest:]]) if kept else data), keywords
 
 
-def _compressed_text(kind: bytes, content: bytes) -> tuple[str, bytes]:
-    """The keyword of a zTXt or iTXt chunk and what is compressed of it."""
-    keyword, _, rest = content.partition(b"\0")
-    if kind == b"iTXt":
-        rest = rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
-    else:
-        rest = rest[1:]
-    return ascii(keyword[:79].decode("latin-1"))[1:-1], rest
+def keyword_of(content: bytes) -> str:
+    """The keyword that a PNG's text begins with, for people."""
+    return ascii(content[:79].partition(b"\0")[0].decode("latin-1"))[1:-1]
 
 
-def _unpacks_to_more(compressed: bytes, limit: int) -> bool:
+def packed_text(kind: bytes, content: bytes) -> tuple[bool, bytes]:
+    """Whether the text in a zTXt or iTXt chunk is compressed, and the text as it stands there.
+
+    Raises:
+        ValueError, IndexError: for a damaged one.
+    """
+    _, _, rest = content.partition(b"\0")
+    if kind == b"zTXt":
+        return True, rest[1:]
+    _, _, text = rest[2:].split(b"\0", 2)
+    return rest[0] != 0, text
+
+
+def _is_long(kind: bytes, content: bytes) -> bool:
     try:
-        return len(zlib.decompressobj().decompress(compressed, limit + 1)) > limit
-    except zlib.error:
+        compressed, text = packed_text(kind, content)
+        if not compressed:
+            return False
+        return len(zlib.decompressobj().decompress(text, MAX_TEXT_CHUNK + 1)) > MAX_TEXT_CHUNK
+    except (IndexError, ValueError, zlib.error):
         return False  # damaged: Pillow's to judge
 
 
 def verify_png(data: bytes) -> None:
     """Compare a PNG's checksums, which loading does not.
 
+    Args:
+        data: see `without_long_texts`.
+
     Raises:
         SyntaxError, OSError: of Pillow's, where one is wrong or the file ends early.
     """
-    with open_header(io.BytesIO(without_long_texts(data)[0]), ("PNG",)) as image:
+    with open_header(io.BytesIO(data), ("PNG",)) as image:
         image.verify()
 
 

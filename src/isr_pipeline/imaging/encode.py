@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 
+from isr_pipeline.imaging.decode import keyword_of
 from isr_pipeline.imaging.exif import (
     DESCRIPTIVE,
     ICC_PROFILE,
@@ -224,7 +225,7 @@ def _fitted(samples: Samples, channels: int, deeper: bool) -> Samples:
 def holding(extras: Extras, file_format: str, channels: int) -> tuple[Extras, list[str]]:
     """Extras as a format holds them beside samples of so many channels, and what is missing."""
     texts = [content for name, content in extras.chunks if name in TEXTS]
-    keywords = (ascii(text[:79].partition(b"\0")[0].decode("latin-1"))[1:-1] for text in texts)
+    keywords = map(keyword_of, texts)
     present = {
         "EXIF": ("exif", extras.exif),
         "ICC profile": ("icc", extras.icc),

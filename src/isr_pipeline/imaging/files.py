@@ -18,7 +18,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -39,6 +39,7 @@ from isr_pipeline.imaging.decode import (
     is_big_tiff,
     is_grey,
     open_image,
+    packed_text,
     png_chunks,
     tiff_tags,
     verify_png,
@@ -195,8 +196,9 @@ def read_picture(data: bytes, maximum_megapixels: float = 200.0) -> PictureFile:
     Raises:
         UnusablePictureError: when the bytes are no complete picture of a kind that is read here.
     """
+    data, long_texts = without_long_texts(data)
     with _opened(data, maximum_megapixels) as image:
-        extras = _extras(image, data)  # before loading, which drops some of it
+        extras = _extras(image, data, long_texts)  # before loading, which drops some of it
         is_cmyk = image.mode in ("CMYK", "YCCK")
         turned = is_big_tiff(data) and tiff_tags(image).get(ORIENTATION, 1) != 1
         if turned and has_deep_planes(image):  # which nobody turns
@@ -344,9 +346,8 @@ def _with_key(samples: NDArray[np.uint16], key: tuple[int, ...]) -> NDArray[np.u
     return np.concatenate([samples, opaque * np.uint16(65535)], axis=2)
 
 
-def _extras(image: Image.Image, data: bytes) -> Extras:
+def _extras(image: Image.Image, data: bytes, long_texts: Sequence[str]) -> Extras:
     info, file_format = image.info, _format(image)
-    data, long_texts = without_long_texts(data)
     exif = info.get("exif")
     if file_format == "PNG" and exif is None:  # may stand behind the picture
         exif = next((content for _, content in png_chunks(data, {b"eXIf"})), None)
@@ -417,8 +418,7 @@ def _in_segments(resources: Any) -> list[bytes]:
 def _text(content: bytes) -> bytes | None:
     """The text in a PNG's iTXt chunk; None if it is damaged."""
     try:
-        _, _, rest = content.partition(b"\0")
-        compressed, (_, _, text) = rest[0], rest[2:].split(b"\0", 2)
+        compressed, text = packed_text(b"iTXt", content)
         return zlib.decompressobj().decompress(text, TEXT_ROOM) if compressed else text
     except (IndexError, ValueError, zlib.error):
         return None
