@@ -12,8 +12,10 @@ from isr_pipeline.networks import (
     warm_start,
 )
 from isr_pipeline.networks.cost import multiply_adds_per_pixel
+from isr_pipeline.networks.dead_units import dead_units
 from isr_pipeline.networks.layers import RepConv2D
 from isr_pipeline.networks.reach import reach_of
+from isr_pipeline.networks.subpixel import activation_of
 
 TINY = {"features": 4, "bottleneck_features": 6, "blocks": 1, "bottleneck_blocks": 1}
 MOST_PARAMETERS = {"tiny": 25_000, "small": 150_000, "medium": 420_000}
@@ -112,8 +114,63 @@ def test_warm_start_from_a_stranger_is_refused():
         warm_start(subpixel(), build_network("report_autoencoder", [2]))
 
 
+@pytest.mark.parametrize("branches", [False, True])
+def test_a_fresh_network_is_interpolation_and_every_block_passes_its_input_on(branches):
+    network = subpixel(branches=branches)
+    picture = np.random.default_rng(0).random((1, 9, 12, 3), np.float32)
+    interpolated = network.get_layer("bicubic_x2")(picture)
+    assert np.array_equal(at_scale(network, 2)(picture), interpolated)
+    names = ("first", *(f"block{number}" for number in range(1, 5)))
+    first, *blocks = keras.Model(
+        network.inputs, [network.get_layer(name).output for name in names]
+    )(picture)
+    assert np.abs(first).max() > 0.01
+    assert all(np.array_equal(first, block) for block in blocks)
+
+
+@pytest.mark.parametrize("branches", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_the_activation_is_that_of_the_blocks_and_known_after_folding(activation, branches):
+    network = build_network("subpixel", [2], size="tiny", branches=branches, activation=activation)
+    assert activation_of(network) == activation_of(fold(network)) == activation
+    network = fold(randomised(network))
+    picture = np.random.default_rng(0).random((1, 9, 12, 3), np.float32)
+    inside = keras.Model(network.inputs, network.get_layer("block2_a").output)(picture)
+    assert (np.min(inside) < 0) == (activation == "leaky_relu")
+    assert activation_of(build_network("report_autoencoder", [2])) is None
+
+
+def test_dead_units_are_those_that_no_picture_gets_through():
+    network = build_network("subpixel", [2], size="tiny", branches=False, activation="relu")
+    network.set_weights([np.abs(w) for w in randomised(network).get_weights()])
+    pictures = np.random.default_rng(0).random((3, 2, 16, 16, 3), np.float32)
+    assert dead_units(network, pictures) == {}
+    layer = network.get_layer("block3_a")
+    kernel, bias = layer.get_weights()
+    bias[[1, 4, 5]] = -1e12
+    layer.set_weights([kernel, bias])
+    assert dead_units(network, pictures) == {"block3_a": (3, 16)}
+    leaky = build_network("subpixel", [2], size="tiny", branches=False)
+    leaky.set_weights(network.get_weights())
+    assert dead_units(leaky, pictures) == {}
+
+
+def test_a_unit_that_one_picture_of_many_gets_through_lives():
+    lr = keras.Input((None, None, 3), name="lr")
+    network = keras.Model(lr, keras.layers.ReLU()(keras.layers.Conv2D(3, 1, name="mix")(lr) - 0.5))
+    network.get_layer("mix").set_weights([np.eye(3)[None, None], np.zeros(3)])
+    dark = np.zeros((1, 4, 4, 3), np.float32)
+    light = dark.copy()
+    light[0, 2, 1, 0] = 1
+    (name,) = dead_units(network, [dark])
+    assert dead_units(network, [dark]) == {name: (3, 3)}
+    assert dead_units(network, [dark, light]) == {name: (2, 3)}
+
+
 def test_one_scale_and_known_sizes_only():
     with pytest.raises(ValueError, match=r"one scale, not for \[2, 4\]"):
         build_network("subpixel", [2, 4], size="tiny", branches=True)
     with pytest.raises(ValueError, match="choose one of tiny, small, medium"):
         build_network("subpixel", [2], size="huge", branches=True)
+    with pytest.raises(ValueError, match="choose one of relu, leaky_relu"):
+        build_network("subpixel", [2], size="tiny", branches=True, activation="swish")

@@ -11,7 +11,8 @@ import pytest
 
 from isr_pipeline import storage
 from isr_pipeline.errors import ProjectError
-from isr_pipeline.networks import at_scale
+from isr_pipeline.networks import at_scale, build_network
+from isr_pipeline.networks.subpixel import activation_of
 from isr_pipeline.storage.atomic import replace_folder
 from isr_pipeline.storage.pictures import (
     PictureStore,
@@ -567,6 +568,35 @@ def test_a_warm_start_begins_where_the_other_network_ended(world, tmp_path):
     )
     first = [n.get_layer("first").get_weights()[0] for n in (trained.network, other_scale.network)]
     assert np.allclose(*first, atol=1e-6)
+
+
+def test_an_initial_network_gives_its_activation_unless_another_is_asked_for(world, tmp_path):
+    initial = build_network("subpixel", [2], size="tiny", branches=False, activation="relu")
+    made = {}
+    for asked in ("auto", "leaky_relu"):
+        changes = {**SUBPIXEL, "network__subpixel__activation": asked}
+        result = fitted(
+            one_scale(world, 2), tmp_path, None, initial, epochs=1, steps_per_epoch=1, **changes
+        )
+        made[asked] = activation_of(result.network)
+    assert made == {"auto": "relu", "leaky_relu": "leaky_relu"}
+    anew = fitted(one_scale(world, 2), tmp_path, epochs=1, steps_per_epoch=1, **SUBPIXEL)
+    assert activation_of(anew.network) == "leaky_relu"
+
+
+def test_a_training_says_what_has_died(world, tmp_path, caplog):
+    initial = build_network("subpixel", [2], size="tiny", branches=False, activation="relu")
+    for name, units in (("block2_a", 16), ("block3_a", 5)):
+        kernel, bias = initial.get_layer(name).get_weights()
+        bias[:units] = -1e3
+        initial.get_layer(name).set_weights([kernel, bias])
+    result = fitted(
+        one_scale(world, 2), tmp_path, None, initial, epochs=1, steps_per_epoch=1, **SUBPIXEL
+    )
+    assert result.facts["dead_units"] == 21
+    (warning,) = [record.getMessage() for record in caplog.records if "are dead" in record.msg]
+    assert "dead in block2_a (16 of 16):" in warning
+    assert "leaky_relu" in warning
 
 
 def test_an_initial_network_that_does_not_fit_is_refused(world, tmp_path):

@@ -1,12 +1,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from skimage import data
 
 from isr_pipeline import weights
 from isr_pipeline.datasets.weights import WeightSet, write_weight_set
 from isr_pipeline.errors import ProjectError
 from isr_pipeline.networks import build_network, load_keras_file, scales_of
+from isr_pipeline.networks.dead_units import dead_units
 
 FACTS = {"name": "subpixel-tiny", "degradation": "bicubic", "licence": "none", "training": {}}
 
@@ -96,6 +99,14 @@ def test_every_shipped_set_is_whole(card):
     for figure in ("data", "command", "seconds", "machine"):
         assert card.facts["training"][figure]
     assert card.facts["licence"]
+
+
+@pytest.mark.parametrize("card", weights.available(), ids=lambda card: card.id)
+def test_no_layer_of_a_shipped_network_is_dead(card):
+    network = load_keras_file(card.path("network.keras"))
+    pictures = np.stack([data.astronaut()[:128, 160:288], data.coffee()[100:228, 200:328]])
+    dead = dead_units(network, [pictures.astype(np.float32) / 255])
+    assert all(2 * count < channels for count, channels in dead.values()), dead
 
 
 @pytest.mark.parametrize("name", ["champion", "champion:photos", "my/network.keras"])

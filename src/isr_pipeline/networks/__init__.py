@@ -34,6 +34,9 @@ NETWORKS = ("autoencoder", "report_autoencoder", "subpixel")
 SUBPIXEL_SIZES = {"tiny": (16, 4), "small": (32, 6), "medium": (48, 9)}
 """Features and residual blocks of `subpixel`."""
 
+SUBPIXEL_ACTIVATIONS = ("relu", "leaky_relu")
+"""Of the blocks of `subpixel`; Keras' leaky one passes a fifth of what is negative."""
+
 
 def import_keras() -> None:
     """Import Keras and its backend without the backend's start-up messages.

@@ -13,7 +13,16 @@ import pandas as pd
 
 from isr_pipeline.errors import DivergedError, ProjectError
 from isr_pipeline.machine import describe_machine
-from isr_pipeline.networks import at_scale, build_network, check_network, fold, warm_start
+from isr_pipeline.networks import (
+    at_scale,
+    build_network,
+    check_network,
+    fold,
+    scales_of,
+    warm_start,
+)
+from isr_pipeline.networks.dead_units import dead_units
+from isr_pipeline.networks.subpixel import activation_of
 from isr_pipeline.storage.atomic import digest
 from isr_pipeline.storage.pictures import PictureStore
 from isr_pipeline.storage.tiles import digest_tiles
@@ -67,8 +76,8 @@ class TrainingResult:
             `learning_rate` and the figures.
         facts: `machine`, `backend`, `precision`, `parameters`, `loss` (its name), `epochs`,
             `best_epoch`, `ended_by`, `seconds`, `cpu_seconds`, `resumed_after` (epochs already
-            done when this run began), `train_tiles` and `digest` (names parameters, tiles and
-            pictures, and the checkpoints).
+            done when this run began), `train_tiles`, `dead_units` (see `networks.dead_units`) and
+            `digest` (names parameters, tiles and pictures, and the checkpoints).
     """
 
     network: keras.Model
@@ -121,7 +130,7 @@ def fit_network(
     )
     steps = parameters.steps_per_epoch or feed.steps_per_pass
     precision = choose_precision(parameters.precision)
-    network = build_for_training(parameters, feed.scales, precision)
+    network = build_for_training(parameters, feed.scales, precision, initial)
     if initial is not None:
         _warm_start(network, initial)
     model = training_model(network, feed.scales)
@@ -194,9 +203,10 @@ def fit_network(
                 f"the training diverged: no epoch had a finite {best.monitor}; "
                 "lower train.learning_rate.peak"
             )
-        trained = build_for_training(parameters, feed.scales, "float32")
+        trained = build_for_training(parameters, feed.scales, "float32", initial)
         trained.load_weights(checkpoints.best)
         trained = fold(trained)
+        dead = _dead_units(trained, validation)
         history = pd.DataFrame(recorder.rows)
         weight = parameters.fourier_weight
         facts = {
@@ -212,6 +222,7 @@ def fit_network(
             "cpu_seconds": float(history["cpu_seconds"].sum()),
             "resumed_after": done,
             "train_tiles": int((tiles["split"] == "train").sum()),
+            "dead_units": sum(count for count, _ in dead.values()),
             "digest": work_digest,
         }
         logger.info(
@@ -221,6 +232,27 @@ def fit_network(
             facts["best_epoch"],
         )
         return TrainingResult(trained, history, facts)
+
+
+def _dead_units(network: keras.Model, validation: "ValidationTiles") -> dict[str, tuple[int, int]]:
+    """What has died of a trained network, said aloud where it is half of a layer."""
+    some = max(1, 64 // validation.batch_size)
+    spread = np.unique(np.linspace(0, len(validation) - 1, some).astype(int))
+    scale = min(scales_of(network))
+    dead = dead_units(network, (validation[number][0][f"lr_x{scale}"] for number in spread))
+    layers = [
+        f"{name} ({count} of {channels})"
+        for name, (count, channels) in dead.items()
+        if 2 * count > channels
+    ]
+    if layers:
+        logger.warning(
+            "Most channels are dead in %s: nothing of any validation tile passes their ReLU; a "
+            "lower train.learning_rate.peak%s keeps them alive",
+            ", ".join(layers),
+            " or the activation leaky_relu" if network.name == "subpixel" else "",
+        )
+    return dead
 
 
 def _ended_by(
@@ -323,9 +355,19 @@ def _check_shapes(tiles: pd.DataFrame, parameters: TrainParameters) -> None:
 
 
 def build_for_training(
-    parameters: TrainParameters, scales: list[int], precision: str
+    parameters: TrainParameters,
+    scales: list[int],
+    precision: str,
+    initial: keras.Model | None = None,
 ) -> keras.Model:
     """The network that `parameters` name, with fresh weights.
+
+    Args:
+        parameters: of the training.
+        scales: of the network's outputs.
+        precision: what it computes in: a Keras dtype policy.
+        initial: what it will be warm-started from, whose activation it then has (see
+            `SubpixelSizes`).
 
     Raises:
         ProjectError: when it is not made for these scales, gives something else than their
@@ -334,13 +376,21 @@ def build_for_training(
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        network = build_network(parameters.network.name, scales, **parameters.network.sizes)
+        network = build_network(parameters.network.name, scales, **_sizes(parameters, initial))
         check_network(network, scales)  # before hours are spent
         return network
     except ValueError as error:
         raise ProjectError(f"train.network: {error}") from None
     finally:
         keras.config.set_dtype_policy(former)
+
+
+def _sizes(parameters: TrainParameters, initial: keras.Model | None) -> dict[str, Any]:
+    sizes = parameters.network.sizes
+    if sizes.get("activation") == "auto":
+        inherited = None if initial is None else activation_of(initial)
+        sizes["activation"] = inherited or "leaky_relu"
+    return sizes
 
 
 def _warm_start(network: keras.Model, initial: keras.Model) -> None:

@@ -27,6 +27,8 @@ class SubpixelSizes(Parameters):
 
     size: Literal["tiny", "small", "medium"]
     branches: bool
+    activation: Literal["auto", "relu", "leaky_relu"]
+    """`auto` is the initial network's; without one, `leaky_relu`."""
 
 
 class ReportAutoencoderSizes(Parameters):
