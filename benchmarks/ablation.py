@@ -29,6 +29,7 @@ BASE = {"recipe": "ablation", "train.average": "0.99", "evaluate.split": "val"}
 VARIANTS: dict[str, dict[str, str]] = {
     "the recipe: Muon, L1, average of the weights, plain convolutions": {},
     "branches (RepConv2D), folded": {"train.network.subpixel.branches": "true"},
+    "ReLU": {"train.network.subpixel.activation": "relu"},
     "Adam, 1e-3": {"train.optimizer": "adam", "train.learning_rate.peak": "0.001"},
     "Adam, 1e-3, branches": {
         "train.optimizer": "adam",
@@ -39,6 +40,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "Charbonnier": {"train.loss": "charbonnier"},
     "L1, nine tenths of luma": {"train.loss": "luma_absolute_error"},
     "mean squared error": {"train.loss": "mean_squared_error"},
+    "a learning rate of 0.001": {"train.learning_rate.peak": "0.001"},
     "L1 and 0.05 of the spectrum": {"train.fourier_weight": "0.05"},
     "average of the weights, 0.999": {"train.average": "0.999"},
     "no average of the weights": {"train.average": "null"},

@@ -43,10 +43,11 @@ a table, as their figures do not compare.
 
 Scores are of the networks in Keras, float32. Commands with a recipe called `gpu` were given on a
 GPU, with `KERAS_BACKEND=jax` and the pipeline `ship` after them, without it
-([`conf/weights`](../conf/weights/globals.yml)); on two cores they would take from three hours
-(`small_x2_gpu`) to two days (`medium_x2_gpu`), by the pixels that the other recipes saw in their
-seconds. The test sets were measured after each training, for some networks several times while
-recipes were developed; whatever was chosen was chosen by validation photographs.
+([`conf/weights`](../conf/weights/globals.yml)); on two cores they would take from one and a half
+hours (`small_x2_gpu`) to a day (`medium_x2_gpu`), by the pixels that `recipe=ablation` sees in its
+seconds there, with `train.network.subpixel.size=medium` for the latter. The test sets were measured
+after each training, for some networks several times while recipes were developed; whatever was
+chosen was chosen by validation photographs.
 """
 
 Partitions = dict[str, Callable[[], pd.DataFrame]]
