@@ -250,7 +250,7 @@ def test_the_file_names_the_network_that_was_chosen_for_this_run_alone():
     chosen = yaml.safe_load(choose_best(trials, train, tune)[0])["train"]
     assert chosen["network"] == {
         "name": "subpixel",
-        "subpixel": {"size": "tiny", "branches": False},
+        "subpixel": {"size": "tiny", "branches": False, "activation": "auto"},
     }
     assert chosen["batch_size"] == 4
 
