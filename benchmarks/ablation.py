@@ -29,7 +29,7 @@ BASE = {"recipe": "ablation", "train.average": "0.99", "evaluate.split": "val"}
 VARIANTS: dict[str, dict[str, str]] = {
     "the recipe: Muon, L1, average of the weights, plain convolutions": {},
     "branches (RepConv2D), folded": {"train.network.subpixel.branches": "true"},
-    "ReLU": {"train.network.subpixel.activation": "relu"},
+    "leaky ReLU": {"train.network.subpixel.activation": "leaky_relu"},
     "Adam, 1e-3": {"train.optimizer": "adam", "train.learning_rate.peak": "0.001"},
     "Adam, 1e-3, branches": {
         "train.optimizer": "adam",
@@ -37,6 +37,10 @@ VARIANTS: dict[str, dict[str, str]] = {
         "train.network.subpixel.branches": "true",
     },
     "Adam, 2e-3": {"train.optimizer": "adam"},
+    "Adam, 2e-3, leaky ReLU": {
+        "train.optimizer": "adam",
+        "train.network.subpixel.activation": "leaky_relu",
+    },
     "Charbonnier": {"train.loss": "charbonnier"},
     "L1, nine tenths of luma": {"train.loss": "luma_absolute_error"},
     "mean squared error": {"train.loss": "mean_squared_error"},
@@ -64,6 +68,7 @@ def main() -> None:
             continue
         row = measure(variant, changes, photos)
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+        table = table.sort_values("variant", key=lambda names: names.map(list(VARIANTS).index))
         table.to_csv(TABLE, index=False)
         print(f"{row['val_psnr_db']:.3f} dB  {row['seconds']:4.0f} s  {variant}", flush=True)
 

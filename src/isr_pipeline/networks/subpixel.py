@@ -16,7 +16,7 @@ from isr_pipeline.networks.layers import BicubicUpsampling, RepConv2D
 
 
 def subpixel(
-    scales: Sequence[int], size: str, branches: bool, activation: str = "leaky_relu"
+    scales: Sequence[int], size: str, branches: bool, activation: str = "relu"
 ) -> keras.Model:
     """Residual 3x3 convolutions on the small picture, a pixel shuffle, an interpolation skip.
 
@@ -25,14 +25,16 @@ def subpixel(
     last convolution makes the `scale**2` sub-pixels of every pixel (Shi et al. 2016, ESPCN), which
     are added to the interpolated input. It starts at zero, and so does every block's residual
     (Zhang et al. 2019, Fixup): a fresh network is bicubic interpolation, and no block's noise
-    disturbs the others before it has learned something.
+    disturbs the others before it has learned something. Branches start at random in the blocks:
+    all at zero, they learn slowly with Adam.
 
     Args:
         scales: the integer factor of the output; one, because all of the capacity is for it.
         size: one of `networks.SUBPIXEL_SIZES`.
         branches: train every convolution as parallel branches; `networks.fold` makes them one.
-        activation: inside the blocks, one of `networks.SUBPIXEL_ACTIVATIONS`. Units of `relu` die
-            at high learning rates (`networks.dead_units`), in `medium` whole blocks of them.
+        activation: inside the blocks, one of `networks.SUBPIXEL_ACTIVATIONS`. Units of `relu` can
+            die (`networks.dead_units`), in a long training of `medium` whole blocks of them; those
+            of `leaky_relu` cannot, but Adam loses its way with them at high learning rates.
 
     Returns:
         A model from `lr`, `(batch, height, width, 3)` in [0, 1], to a dictionary of `sr_x<scale>`.
@@ -67,7 +69,7 @@ def subpixel(
     x = conv(features, "first")(lr)
     for number in range(1, blocks + 1):
         residual = conv(features, f"block{number}_a", activation=activation)(x)
-        residual = conv(features, f"block{number}_b", zero=True)(residual)
+        residual = conv(features, f"block{number}_b", zero=not branches)(residual)
         x = layers.Add(name=f"block{number}")([x, residual])
     # The scale is in the name: a network of another scale takes over every layer but this one.
     residual = ops.depth_to_space(conv(3 * scale**2, f"subpixels_x{scale}", zero=True)(x), scale)

@@ -389,7 +389,7 @@ def _sizes(parameters: TrainParameters, initial: keras.Model | None) -> dict[str
     sizes = parameters.network.sizes
     if sizes.get("activation") == "auto":
         inherited = None if initial is None else activation_of(initial)
-        sizes["activation"] = inherited or "leaky_relu"
+        sizes["activation"] = inherited or "relu"
     return sizes
 
 

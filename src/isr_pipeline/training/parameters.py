@@ -28,7 +28,7 @@ class SubpixelSizes(Parameters):
     size: Literal["tiny", "small", "medium"]
     branches: bool
     activation: Literal["auto", "relu", "leaky_relu"]
-    """`auto` is the initial network's; without one, `leaky_relu`."""
+    """`auto` is the initial network's; without one, `relu`."""
 
 
 class ReportAutoencoderSizes(Parameters):
