@@ -389,7 +389,10 @@ def _sizes(parameters: TrainParameters, initial: keras.Model | None) -> dict[str
     sizes = parameters.network.sizes
     if sizes.get("activation") == "auto":
         inherited = None if initial is None else activation_of(initial)
-        sizes["activation"] = inherited or "relu"
+        if inherited is None:
+            del sizes["activation"]  # the network knows its own
+        else:
+            sizes["activation"] = inherited
     return sizes
 
 
